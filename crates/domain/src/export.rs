@@ -1,0 +1,102 @@
+//! The form in which events leave the log: one JSON object each, for clients, auditors and exports.
+//!
+//! `data` stands last and byte for byte as stored, so that a reader can cut it out of the line and recompute its
+//! digest: everything between the first `,"data":` and the last `}` of a line.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::envelope::{Meta, Recorded};
+use crate::id::{JobId, Position, Version};
+use crate::payload::Sha256Digest;
+use crate::time::Timestamp;
+
+/// An event as clients and auditors see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportedEvent {
+    pub position: Position,
+    /// `job-<uuid>`.
+    pub stream: String,
+    pub version: Version,
+    pub id: Uuid,
+    pub kind: String,
+    pub schema_version: u16,
+    pub recorded_at: Timestamp,
+    pub actor: String,
+    pub tenant: String,
+    pub correlation_id: Uuid,
+    pub causation_id: Option<Uuid>,
+    pub traceparent: Option<String>,
+    pub hash: Sha256Digest,
+    pub data: Box<RawValue>,
+}
+
+/// An event that cannot be exported or read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error("the data of event {position} is not JSON")]
+    Data { position: Position, source: serde_json::Error },
+    #[error("not an exported event")]
+    Line(#[source] serde_json::Error),
+    #[error("stream {0:?} is not of the form job-<uuid>")]
+    Stream(String),
+}
+
+impl ExportedEvent {
+    pub fn new(recorded: &Recorded) -> Result<Self, ExportError> {
+        let data = serde_json::from_slice(&recorded.data)
+            .map_err(|source| ExportError::Data { position: recorded.position, source })?;
+        Ok(Self {
+            position: recorded.position,
+            stream: recorded.job.stream(),
+            version: recorded.version,
+            id: recorded.event_id,
+            kind: recorded.kind.clone(),
+            schema_version: recorded.schema_version,
+            recorded_at: recorded.recorded_at,
+            actor: recorded.meta.actor.clone(),
+            tenant: recorded.meta.tenant.clone(),
+            correlation_id: recorded.meta.correlation_id,
+            causation_id: recorded.meta.causation_id,
+            traceparent: recorded.meta.traceparent.clone(),
+            hash: recorded.hash,
+            data,
+        })
+    }
+
+    /// One line of NDJSON, without the line break.
+    pub fn to_line(&self) -> Result<String, ExportError> {
+        serde_json::to_string(self).map_err(ExportError::Line)
+    }
+
+    /// Reads a line that [`ExportedEvent::to_line`] wrote.
+    pub fn from_line(line: &str) -> Result<Self, ExportError> {
+        serde_json::from_str(line).map_err(ExportError::Line)
+    }
+
+    /// The event as it was recorded.
+    pub fn into_recorded(self) -> Result<Recorded, ExportError> {
+        let job = self.stream.strip_prefix("job-").and_then(|id| id.parse::<Uuid>().ok());
+        let Some(job) = job else { return Err(ExportError::Stream(self.stream)) };
+        Ok(Recorded {
+            position: self.position,
+            job: JobId(job),
+            version: self.version,
+            event_id: self.id,
+            kind: self.kind,
+            schema_version: self.schema_version,
+            data: self.data.get().as_bytes().to_vec(),
+            meta: Meta {
+                actor: self.actor,
+                tenant: self.tenant,
+                correlation_id: self.correlation_id,
+                causation_id: self.causation_id,
+                traceparent: self.traceparent,
+            },
+            recorded_at: self.recorded_at,
+            hash: self.hash,
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! The job: a decider in plain functions.
+//!
+//! ```text
+//! decide(&Job, Command) -> Result<Vec<Event>, Rejection>     what happens
+//! evolve(Job, &Event)   -> Job                               what is so afterwards
+//! react(&Job, &Event)   -> Option<TaskChange>                what the queue must do about it
+//! ```
+//!
+//! One stream per job. A repeated or stale command yields no events; a wrong one yields a [`Rejection`].
+
+mod command;
+mod decide;
+mod event;
+mod evolve;
+mod failure;
+mod react;
+mod rejection;
+mod state;
+
+pub use command::Command;
+pub use decide::{MAX_STEPS, decide};
+pub use event::{
+    Event, JobCancelled, JobCompleted, JobFailed, JobRetried, JobSubmitted, StageCompleted, StageFailed,
+    StageStarted, StepRecorded, Usage,
+};
+pub use evolve::evolve;
+pub use failure::{ErrorClass, JobError};
+pub use react::{TaskChange, react};
+pub use rejection::Rejection;
+pub use state::{Job, Phase, Status, Step};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! What can have happened to a job. Shapes are frozen by the golden files in `tests/wire/`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::id::Attempt;
+use crate::job::{ErrorClass, JobError};
+use crate::payload::{Payload, Sha256Digest};
+use crate::plan::Plan;
+use crate::time::Timestamp;
+
+/// An event of a job's stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    JobSubmitted(Arc<JobSubmitted>),
+    StageStarted(StageStarted),
+    StepRecorded(StepRecorded),
+    StageCompleted(StageCompleted),
+    StageFailed(StageFailed),
+    JobCompleted(JobCompleted),
+    JobFailed(JobFailed),
+    JobCancelled(JobCancelled),
+    JobRetried(JobRetried),
+}
+
+/// A client asked for work. Everything the job needs is in here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobSubmitted {
+    pub topic: String,
+    /// The name the plan had in the configuration of that moment.
+    pub pipeline: String,
+    pub plan: Plan,
+    /// A JSON object with one member per stage handler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Arc<RawValue>>,
+    /// Higher runs earlier.
+    #[serde(default)]
+    pub priority: i16,
+    /// Not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The client's key, unique per tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Digest of the request body that came with the key, to tell a repetition from a mistake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_digest: Option<Sha256Digest>,
+}
+
+impl PartialEq for JobSubmitted {
+    fn eq(&self, other: &Self) -> bool {
+        // `RawValue` compares by its text.
+        let settings = |job: &Self| job.settings.as_ref().map(|json| json.get().to_owned());
+        (&self.topic, &self.pipeline, &self.plan, settings(self), self.priority, self.run_at)
+            == (&other.topic, &other.pipeline, &other.plan, settings(other), other.priority, other.run_at)
+            && (&self.labels, &self.idempotency_key, &self.request_digest)
+                == (&other.labels, &other.idempotency_key, &other.request_digest)
+    }
+}
+
+/// A worker holds the stage from here on; its first effect comes after this event is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageStarted {
+    pub stage: String,
+    pub attempt: Attempt,
+    /// The worker's name, for people; fencing goes by lease, not by name.
+    pub worker: String,
+}
+
+/// A step inside a stage finished; a later attempt gets its output instead of running it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecorded {
+    pub stage: String,
+    pub attempt: Attempt,
+    pub step_key: String,
+    pub output: Payload,
+}
+
+/// The stage's one result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageCompleted {
+    pub stage: String,
+    pub attempt: Attempt,
+    pub output: Payload,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// What an attempt consumed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+}
+
+/// The attempt failed. Either `retry_at` says when the next may start, or `final` is true and the job fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageFailed {
+    pub stage: String,
+    pub attempt: Attempt,
+    pub error: String,
+    pub class: ErrorClass,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    #[serde(default, rename = "final", skip_serializing_if = "std::ops::Not::not")]
+    pub is_final: bool,
+}
+
+/// The last stage has its result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCompleted {}
+
+/// A stage failed for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFailed {
+    pub error: JobError,
+}
+
+/// Somebody stopped the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCancelled {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Somebody set a failed or cancelled job going again, at the stage where it stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRetried {
+    pub stage: String,
+}

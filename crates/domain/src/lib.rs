@@ -1,0 +1,15 @@
+//! The pure core of Quillwork.
+//!
+//! Nothing here performs I/O, reads a clock or draws a random number: time, jitter and identity arrive as data on
+//! commands. [`job`] decides and folds, [`wire`] is the only place that serializes events, [`chain`] makes the log
+//! tamper-evident.
+
+pub mod chain;
+pub mod envelope;
+pub mod export;
+pub mod id;
+pub mod job;
+pub mod payload;
+pub mod plan;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,101 @@
+//! Points in time as data, to the millisecond.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Milliseconds since 1970-01-01T00:00:00Z; written as RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// The last millisecond of the year 9999, the end of what RFC 3339 can write.
+const LAST: i64 = 253_402_300_799_999;
+
+impl Timestamp {
+    /// The end of time, in the year 9999.
+    pub const MAX: Self = Self(LAST);
+
+    /// Clamped to the years 1970 to 9999, so that every timestamp can be written.
+    pub fn from_millis(millis: i64) -> Self {
+        Self(millis.clamp(0, LAST))
+    }
+
+    pub fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// This long after `self`; the end of time if that is too far.
+    pub fn plus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(LAST);
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or(DateTime::UNIX_EPOCH);
+        f.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+/// Not a point in time that RFC 3339 can write, between the years 1970 and 9999.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an RFC 3339 time between the years 1970 and 9999 such as 2026-01-31T12:00:00Z, got {0:?}")]
+pub struct NotATime(String);
+
+impl FromStr for Timestamp {
+    type Err = NotATime;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let millis = DateTime::parse_from_rfc3339(s).map_err(|_| NotATime(s.into()))?.timestamp_millis();
+        if (0..=LAST).contains(&millis) { Ok(Self(millis)) } else { Err(NotATime(s.into())) }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_written_in_utc_with_milliseconds() {
+        let time: Timestamp = "2026-11-20T09:00:00.5+02:00".parse().unwrap();
+        assert_eq!(time.to_string(), "2026-11-20T07:00:00.500Z");
+        assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
+    }
+
+    #[test]
+    fn refuses_what_it_could_not_write_again() {
+        for text in ["", "tomorrow", "2026-11-20", "1969-12-31T23:59:59Z"] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn does_not_overflow() {
+        assert_eq!(
+            Timestamp::from_millis(i64::MAX).plus(Duration::MAX).to_string(),
+            "9999-12-31T23:59:59.999Z"
+        );
+    }
+}

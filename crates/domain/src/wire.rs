@@ -1,0 +1,117 @@
+//! The stored form of events: the only place that serializes and parses them.
+//!
+//! A stored event is a kind, a schema version and JSON bytes. Shapes are frozen by the golden files in `tests/wire/`;
+//! a changed shape is a new schema version with an upcast here, and the old golden file stays.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::envelope::{Meta, Recorded};
+use crate::job::Event;
+
+/// The stored form of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    pub kind: &'static str,
+    pub schema_version: u16,
+    /// Compact JSON, an object.
+    pub data: Vec<u8>,
+}
+
+/// An event that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error(
+        "event kind {kind:?} with schema version {schema_version} is not known; a newer version may have written it"
+    )]
+    Unknown { kind: String, schema_version: u16 },
+    #[error("the data of a {kind} event does not have its shape")]
+    Malformed { kind: String, source: serde_json::Error },
+}
+
+/// All kinds of events, as stored and shown.
+pub const KINDS: [&str; 9] = [
+    "JobSubmitted",
+    "StageStarted",
+    "StepRecorded",
+    "StageCompleted",
+    "StageFailed",
+    "JobCompleted",
+    "JobFailed",
+    "JobCancelled",
+    "JobRetried",
+];
+
+/// The name of the event's kind.
+pub fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::JobSubmitted(_) => KINDS[0],
+        Event::StageStarted(_) => KINDS[1],
+        Event::StepRecorded(_) => KINDS[2],
+        Event::StageCompleted(_) => KINDS[3],
+        Event::StageFailed(_) => KINDS[4],
+        Event::JobCompleted(_) => KINDS[5],
+        Event::JobFailed(_) => KINDS[6],
+        Event::JobCancelled(_) => KINDS[7],
+        Event::JobRetried(_) => KINDS[8],
+    }
+}
+
+/// Writes an event.
+///
+/// Fails only if a payload is not JSON, which its type excludes.
+pub fn encode(event: &Event) -> Result<Encoded, serde_json::Error> {
+    let data = match event {
+        Event::JobSubmitted(data) => to_json(data.as_ref()),
+        Event::StageStarted(data) => to_json(data),
+        Event::StepRecorded(data) => to_json(data),
+        Event::StageCompleted(data) => to_json(data),
+        Event::StageFailed(data) => to_json(data),
+        Event::JobCompleted(data) => to_json(data),
+        Event::JobFailed(data) => to_json(data),
+        Event::JobCancelled(data) => to_json(data),
+        Event::JobRetried(data) => to_json(data),
+    }?;
+    Ok(Encoded { kind: kind(event), schema_version: 1, data })
+}
+
+fn to_json<T: Serialize>(data: &T) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(data)
+}
+
+/// Reads a recorded event of any schema version that was ever written.
+pub fn decode(recorded: &Recorded) -> Result<Event, DecodeError> {
+    decode_parts(&recorded.kind, recorded.schema_version, &recorded.data)
+}
+
+/// Reads an event from its parts.
+pub fn decode_parts(kind: &str, schema_version: u16, data: &[u8]) -> Result<Event, DecodeError> {
+    fn parse<T: DeserializeOwned>(kind: &str, data: &[u8]) -> Result<T, DecodeError> {
+        serde_json::from_slice(data).map_err(|source| DecodeError::Malformed { kind: kind.into(), source })
+    }
+    match (kind, schema_version) {
+        ("JobSubmitted", 1) => parse(kind, data).map(Event::JobSubmitted),
+        ("StageStarted", 1) => parse(kind, data).map(Event::StageStarted),
+        ("StepRecorded", 1) => parse(kind, data).map(Event::StepRecorded),
+        ("StageCompleted", 1) => parse(kind, data).map(Event::StageCompleted),
+        ("StageFailed", 1) => parse(kind, data).map(Event::StageFailed),
+        ("JobCompleted", 1) => parse(kind, data).map(Event::JobCompleted),
+        ("JobFailed", 1) => parse(kind, data).map(Event::JobFailed),
+        ("JobCancelled", 1) => parse(kind, data).map(Event::JobCancelled),
+        ("JobRetried", 1) => parse(kind, data).map(Event::JobRetried),
+        _ => Err(DecodeError::Unknown { kind: kind.into(), schema_version }),
+    }
+}
+
+/// Writes who and why, as stored beside the event.
+pub fn encode_meta(meta: &Meta) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(meta)
+}
+
+/// Reads what [`encode_meta`] wrote.
+pub fn decode_meta(json: &[u8]) -> Result<Meta, serde_json::Error> {
+    serde_json::from_slice(json)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

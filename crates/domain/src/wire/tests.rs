@@ -1,0 +1,126 @@
+//! Golden files freeze the stored shapes: one per kind and schema version, never edited.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::id::Attempt;
+use crate::job::{
+    ErrorClass, JobCancelled, JobCompleted, JobError, JobFailed, JobRetried, JobSubmitted, StageCompleted,
+    StageFailed, StageStarted, StepRecorded, Usage,
+};
+use crate::payload::{BlobRef, Payload, Sha256Digest};
+use crate::plan::{Backoff, Plan, PlannedStage};
+use crate::time::Timestamp;
+
+fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.into()).unwrap()
+}
+
+/// An event of each kind, in the order of [`KINDS`], with every member set.
+pub(crate) fn one_of_each() -> [Event; 9] {
+    let stage = PlannedStage {
+        name: "research".into(),
+        handler: "research".into(),
+        max_attempts: 3,
+        timeout_ms: 300_000,
+        backoff: Backoff { initial_ms: 1_000, factor: 2, max_ms: 60_000 },
+        max_rate_limited: 100,
+        max_lost: 20,
+    };
+    let error = JobError {
+        class: ErrorClass::NoSourcesFound,
+        message: "no source".into(),
+        stage: "research".into(),
+        attempt: Attempt(1),
+    };
+    [
+        Event::JobSubmitted(Arc::new(JobSubmitted {
+            topic: "durable jobs".into(),
+            pipeline: "article".into(),
+            plan: Plan::new(vec![stage]).unwrap(),
+            settings: Some(raw(r#"{"research":{"max_sources":4}}"#).into()),
+            priority: 5,
+            run_at: Some(Timestamp::from_millis(1_700_000_000_123)),
+            labels: BTreeMap::from([("team".into(), "docs".into())]),
+            idempotency_key: Some("key-1".into()),
+            request_digest: Some(Sha256Digest::of(b"body")),
+        })),
+        Event::StageStarted(StageStarted {
+            stage: "research".into(),
+            attempt: Attempt(1),
+            worker: "host-1".into(),
+        }),
+        Event::StepRecorded(StepRecorded {
+            stage: "research".into(),
+            attempt: Attempt(1),
+            step_key: "search".into(),
+            output: Payload::inline(raw(r#"{"hits":2}"#)).unwrap(),
+        }),
+        Event::StageCompleted(StageCompleted {
+            stage: "research".into(),
+            attempt: Attempt(1),
+            output: Payload::Blob(BlobRef { sha256: Sha256Digest::of(b"output"), bytes: 20_000 }),
+            usage: Some(Usage { input_tokens: 12, output_tokens: 34 }),
+        }),
+        Event::StageFailed(StageFailed {
+            stage: "research".into(),
+            attempt: Attempt(1),
+            error: "connection refused".into(),
+            class: ErrorClass::Transient,
+            retry_at: Some(Timestamp::from_millis(1_700_000_001_000)),
+            is_final: false,
+        }),
+        Event::JobCompleted(JobCompleted {}),
+        Event::JobFailed(JobFailed { error }),
+        Event::JobCancelled(JobCancelled { reason: Some("superseded".into()) }),
+        Event::JobRetried(JobRetried { stage: "research".into() }),
+    ]
+}
+
+fn golden(kind: &str, schema_version: u16) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/wire/{kind}.v{schema_version}.json"))
+}
+
+#[test]
+fn events_are_written_as_in_the_golden_files() {
+    for event in one_of_each() {
+        let encoded = encode(&event).unwrap();
+        let path = golden(encoded.kind, encoded.schema_version);
+        let frozen =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(String::from_utf8(encoded.data).unwrap(), frozen.trim_end(), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_golden_file_is_read_as_the_event_it_was() {
+    for (event, name) in one_of_each().into_iter().zip(KINDS) {
+        let frozen = std::fs::read_to_string(golden(name, 1)).unwrap();
+        assert_eq!(decode_parts(name, 1, frozen.trim_end().as_bytes()).unwrap(), event);
+        assert_eq!(kind(&event), name);
+    }
+}
+
+#[test]
+fn members_that_a_later_version_adds_are_ignored_and_unknown_kinds_are_named() {
+    let newer = br#"{"stage":"research","colour":"green"}"#;
+    assert!(decode_parts("JobRetried", 1, newer).is_ok());
+    let error = decode_parts("JobPainted", 1, b"{}").unwrap_err();
+    assert!(error.to_string().contains("JobPainted"), "{error}");
+    assert!(decode_parts("JobRetried", 2, newer).is_err());
+}
+
+#[test]
+fn a_plan_from_before_a_limit_existed_gets_its_default() {
+    let frozen = std::fs::read_to_string(golden("JobSubmitted", 1)).unwrap();
+    let older = frozen.replace(r#","max_rate_limited":100,"max_lost":20"#, "");
+    assert_ne!(older, frozen);
+    let Event::JobSubmitted(job) = decode_parts("JobSubmitted", 1, older.as_bytes()).unwrap() else {
+        unreachable!()
+    };
+    assert_eq!(job.plan.stages()[0].max_lost, 20);
+}

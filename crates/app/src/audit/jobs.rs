@@ -1,0 +1,123 @@
+//! What the events so far make of each job, in little memory.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::mem;
+use std::sync::Arc;
+
+use quillwork_domain::id::JobId;
+use quillwork_domain::job::{Event, Job, JobSubmitted, Phase, TaskChange, evolve, react};
+use quillwork_domain::time::Timestamp;
+
+/// All jobs that were seen.
+#[derive(Default)]
+pub(super) struct Jobs {
+    known: HashMap<JobId, Known>,
+    /// One copy of each plan and priority, shared by the jobs that have it.
+    plans: HashMap<String, Arc<JobSubmitted>>,
+}
+
+/// What is remembered of a job.
+pub(super) enum Known {
+    /// Waits, runs, or may be set going again.
+    Live(Box<LiveJob>),
+    /// Nothing can happen any more.
+    Completed,
+    /// Its events are not followed: it broke a rule, or its beginning was not seen.
+    Unfollowed,
+}
+
+/// A job and its task. Topic, settings, labels and outputs are left out: no rule is about them.
+pub(super) struct LiveJob {
+    pub(super) job: Job,
+    pub(super) task: Option<LiveTask>,
+}
+
+/// The task of a job's current stage.
+#[derive(Clone, Copy)]
+pub(super) struct LiveTask {
+    pub(super) run_at: Timestamp,
+    pub(super) held: bool,
+}
+
+impl Jobs {
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// The job as it is now; a new one if it was never seen.
+    pub(super) fn get(&mut self, id: JobId) -> &mut Known {
+        self.known
+            .entry(id)
+            .or_insert_with(|| Known::Live(Box::new(LiveJob { job: Job::default(), task: None })))
+    }
+
+    /// Stops following a job.
+    pub(super) fn give_up(&mut self, id: JobId) {
+        self.known.insert(id, Known::Unfollowed);
+    }
+
+    /// True if the job is remembered and not followed.
+    pub(super) fn is_unfollowed(&self, id: JobId) -> bool {
+        matches!(self.known.get(&id), Some(Known::Unfollowed))
+    }
+
+    /// Folds an event of a job that is followed.
+    pub(super) fn fold(&mut self, id: JobId, event: &Event, recorded_at: Timestamp) {
+        let Entry::Occupied(mut known) = self.known.entry(id) else { return };
+        let Known::Live(live) = known.get_mut() else { return };
+        match react(&live.job, event) {
+            None => {}
+            Some(TaskChange::Open { run_at, .. }) => {
+                live.task = Some(LiveTask { run_at: run_at.unwrap_or(recorded_at), held: false });
+            }
+            Some(TaskChange::Lease { .. }) => {
+                if let Some(task) = &mut live.task {
+                    task.held = true;
+                }
+            }
+            Some(TaskChange::Release { run_at, .. }) => live.task = Some(LiveTask { run_at, held: false }),
+            Some(TaskChange::Advance { .. }) => {
+                live.task = Some(LiveTask { run_at: recorded_at, held: false })
+            }
+            Some(TaskChange::Close { .. }) => live.task = None,
+        }
+        let mut job = evolve(mem::take(&mut live.job), event);
+        job.outputs.clear();
+        if let Event::JobSubmitted(submitted) = event {
+            job.submitted = Some(slim(&mut self.plans, submitted));
+        }
+        if job.phase == Phase::Completed {
+            known.insert(Known::Completed);
+        } else {
+            live.job = job;
+        }
+    }
+
+    /// The jobs that have not completed, in no order.
+    pub(super) fn live(&self) -> impl Iterator<Item = (JobId, &LiveJob)> {
+        self.known.iter().filter_map(|(id, known)| match known {
+            Known::Live(live) => Some((*id, live.as_ref())),
+            Known::Completed | Known::Unfollowed => None,
+        })
+    }
+}
+
+/// The submission with nothing but its plan and its priority.
+fn slim(plans: &mut HashMap<String, Arc<JobSubmitted>>, submitted: &JobSubmitted) -> Arc<JobSubmitted> {
+    let name = format!("{} {:?}", submitted.priority, submitted.plan);
+    let slim = plans.entry(name).or_insert_with(|| {
+        Arc::new(JobSubmitted {
+            topic: String::new(),
+            pipeline: String::new(),
+            plan: submitted.plan.clone(),
+            settings: None,
+            priority: submitted.priority,
+            run_at: None,
+            labels: Default::default(),
+            idempotency_key: None,
+            request_digest: None,
+        })
+    });
+    slim.clone()
+}

@@ -1,0 +1,101 @@
+//! How the queue and the idempotency keys follow from the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use quillwork_domain::envelope::Recorded;
+use quillwork_domain::id::Position;
+use quillwork_domain::job::{Event, JobSubmitted};
+use quillwork_domain::payload::Sha256Digest;
+use quillwork_domain::wire::{self, DecodeError};
+
+use crate::audit::jobs::Jobs;
+use crate::ports::store::{IdempotencyKey, KeyOwner, LogReader, StoreError, Task, TaskKey};
+
+/// Events read from the log at a time.
+pub(super) const PAGE: usize = 2_048;
+
+/// What the queue and the keys must be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DerivedQueue {
+    /// By key.
+    pub tasks: Vec<DerivedTask>,
+    /// In log order.
+    pub keys: Vec<(IdempotencyKey, KeyOwner)>,
+    /// How many events it follows from.
+    pub events: u64,
+}
+
+/// A task as the log tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DerivedTask {
+    pub task: Task,
+    /// A worker holds it. Which lease that was, the log does not say.
+    pub held: bool,
+}
+
+/// The queue cannot be derived.
+#[derive(Debug, thiserror::Error)]
+pub enum DeriveError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("event {position} cannot be read")]
+    Undecodable { position: Position, source: DecodeError },
+}
+
+/// Folds the whole log into the queue and the idempotency keys.
+pub async fn derive_queue(reader: &dyn LogReader) -> Result<DerivedQueue, DeriveError> {
+    let mut jobs = Jobs::default();
+    let mut keys = Vec::new();
+    let mut position = Position::START;
+    loop {
+        let page = reader.read_all(position, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        position = last.position;
+        for recorded in &page {
+            let event = wire::decode(recorded)
+                .map_err(|source| DeriveError::Undecodable { position: recorded.position, source })?;
+            if let Event::JobSubmitted(submitted) = &event {
+                keys.extend(key_of(recorded, submitted));
+            }
+            jobs.get(recorded.job);
+            jobs.fold(recorded.job, &event, recorded.recorded_at);
+        }
+    }
+    Ok(DerivedQueue { tasks: tasks_of(&jobs), keys, events: position.0 })
+}
+
+/// The tasks of all jobs, by key.
+pub(super) fn tasks_of(jobs: &Jobs) -> Vec<DerivedTask> {
+    let mut handlers: HashMap<&str, Arc<str>> = HashMap::new();
+    let mut tasks: Vec<DerivedTask> = jobs
+        .live()
+        .filter_map(|(id, live)| {
+            let task = live.task?;
+            let submitted = live.job.submitted.as_ref()?;
+            let handler = live.job.current()?.handler.as_str();
+            Some(DerivedTask {
+                task: Task {
+                    key: TaskKey { job: id, stage: live.job.stage },
+                    handler: handlers.entry(handler).or_insert_with(|| handler.into()).clone(),
+                    priority: submitted.priority,
+                    run_at: task.run_at,
+                },
+                held: task.held,
+            })
+        })
+        .collect();
+    tasks.sort_unstable_by_key(|derived| derived.task.key);
+    tasks
+}
+
+/// The idempotency key of a submission, with its owner.
+pub(super) fn key_of(recorded: &Recorded, submitted: &JobSubmitted) -> Option<(IdempotencyKey, KeyOwner)> {
+    let key = submitted.idempotency_key.clone()?;
+    // A key that came without a digest stands for any body.
+    let digest = submitted.request_digest.unwrap_or(Sha256Digest([0; 32]));
+    Some((
+        IdempotencyKey { tenant: recorded.meta.tenant.clone(), key },
+        KeyOwner { job: recorded.job, digest },
+    ))
+}

@@ -1,0 +1,302 @@
+//! A log in memory, built as the engine builds one: decide, encode, link, evolve, react.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use quillwork_domain::chain;
+use quillwork_domain::envelope::{Meta, Recorded};
+use quillwork_domain::export::ExportedEvent;
+use quillwork_domain::id::{Attempt, JobId, Position};
+use quillwork_domain::job::{
+    Command, ErrorClass, Event, Job, JobSubmitted, TaskChange, decide, evolve, react,
+};
+use quillwork_domain::payload::{Payload, Sha256Digest};
+use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage, StageIndex};
+use quillwork_domain::time::Timestamp;
+use quillwork_domain::wire;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::ports::store::{Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey};
+
+/// A store that anyone may tamper with.
+#[derive(Clone, Default)]
+pub(super) struct Memory {
+    pub(super) events: Vec<Recorded>,
+    pub(super) head: Option<Head>,
+    pub(super) tasks: BTreeMap<TaskKey, (Task, Option<LeaseToken>)>,
+    pub(super) keys: BTreeMap<IdempotencyKey, KeyOwner>,
+    pub(super) blobs: BTreeMap<Sha256Digest, Vec<u8>>,
+    /// Events that cannot be read.
+    pub(super) corrupt: Vec<u64>,
+    jobs: BTreeMap<JobId, Job>,
+    now: i64,
+}
+
+impl Memory {
+    /// Commits what `command` makes of `job`.
+    pub(super) fn apply(&mut self, job: JobId, command: impl FnOnce(Timestamp) -> Command) {
+        self.pass();
+        let at = Timestamp::from_millis(self.now);
+        let state = self.jobs.entry(job).or_default().clone();
+        let events = decide(&state, command(at)).unwrap();
+        assert!(!events.is_empty(), "nothing happened");
+        for event in events {
+            self.append(job, &event);
+        }
+    }
+
+    /// Lets ten seconds pass.
+    pub(super) fn pass(&mut self) {
+        self.now += 10_000;
+    }
+
+    /// Commits an event, allowed or not.
+    pub(super) fn append(&mut self, job: JobId, event: &Event) {
+        let recorded_at = Timestamp::from_millis(self.now);
+        let state = self.jobs.entry(job).or_default().clone();
+        let head = self.head.unwrap_or(Head::EMPTY);
+        let encoded = wire::encode(event).unwrap();
+        let mut recorded = Recorded {
+            position: head.position.next(),
+            job,
+            version: state.version.next(),
+            event_id: Uuid::from_u128(0xABCD_0000 + u128::from(head.position.0)),
+            kind: encoded.kind.into(),
+            schema_version: encoded.schema_version,
+            data: encoded.data,
+            meta: Meta {
+                actor: "client".into(),
+                tenant: "default".into(),
+                correlation_id: Uuid::from_u128(0xC0FFEE),
+                causation_id: Some(Uuid::from_u128(0xCAFE)),
+                traceparent: Some("00-abc-def-01".into()),
+            },
+            recorded_at,
+            hash: chain::GENESIS,
+        };
+        recorded.hash = chain::link(&head.hash, &recorded);
+        self.head = Some(Head { position: recorded.position, hash: recorded.hash });
+        self.queue(job, &state, event, recorded_at);
+        if let Event::JobSubmitted(submitted) = event
+            && let Some(key) = &submitted.idempotency_key
+        {
+            let owner = KeyOwner { job, digest: submitted.request_digest.unwrap() };
+            self.keys.insert(IdempotencyKey { tenant: "default".into(), key: key.clone() }, owner);
+        }
+        self.events.push(recorded);
+        self.jobs.insert(job, evolve(state, event));
+    }
+
+    fn queue(&mut self, job: JobId, before: &Job, event: &Event, now: Timestamp) {
+        let mut open = |stage: StageIndex, submitted: &JobSubmitted, run_at: Timestamp| {
+            let key = TaskKey { job, stage };
+            let handler = submitted.plan.get(stage).unwrap().handler.as_str().into();
+            self.tasks.insert(key, (Task { key, handler, priority: submitted.priority, run_at }, None));
+        };
+        let submitted = match event {
+            Event::JobSubmitted(submitted) => submitted.clone(),
+            _ => match &before.submitted {
+                Some(submitted) => submitted.clone(),
+                None => return,
+            },
+        };
+        match react(before, event) {
+            None => {}
+            Some(TaskChange::Open { stage, run_at }) => open(stage, &submitted, run_at.unwrap_or(now)),
+            Some(TaskChange::Release { stage, run_at }) => open(stage, &submitted, run_at),
+            Some(TaskChange::Advance { from, to }) => {
+                open(to, &submitted, now);
+                self.tasks.remove(&TaskKey { job, stage: from });
+            }
+            Some(TaskChange::Lease { stage }) => {
+                if let Some((_, lease)) = self.tasks.get_mut(&TaskKey { job, stage }) {
+                    *lease = Some(LeaseToken(7));
+                }
+            }
+            Some(TaskChange::Close { stage }) => {
+                self.tasks.remove(&TaskKey { job, stage });
+            }
+        }
+    }
+
+    /// The export of the whole log.
+    pub(super) fn export(&self) -> Vec<u8> {
+        self.events
+            .iter()
+            .flat_map(|event| (ExportedEvent::new(event).unwrap().to_line().unwrap() + "\n").into_bytes())
+            .collect()
+    }
+}
+
+pub(super) fn job(n: u128) -> JobId {
+    JobId(Uuid::from_u128(0xF00D_0000 + n))
+}
+
+/// Two stages of `echo`, the second with a single attempt.
+pub(super) fn submission(key: Option<&str>) -> Arc<JobSubmitted> {
+    let stage = |name: &str, max_attempts| PlannedStage {
+        name: name.into(),
+        handler: "echo".into(),
+        max_attempts,
+        timeout_ms: 1_000,
+        backoff: Backoff { initial_ms: 1, factor: 2, max_ms: 10 },
+        max_rate_limited: 1,
+        max_lost: 1,
+    };
+    Arc::new(JobSubmitted {
+        topic: "Topic".into(),
+        pipeline: "echo".into(),
+        plan: Plan::new(vec![stage("echo-1", 2), stage("echo-2", 1)]).unwrap(),
+        settings: None,
+        priority: 3,
+        run_at: None,
+        labels: BTreeMap::new(),
+        idempotency_key: key.map(str::to_owned),
+        request_digest: key.map(|_| Sha256Digest::of(b"body")),
+    })
+}
+
+pub(super) fn start(at: Timestamp) -> Command {
+    Command::StartStage { worker: "w".into(), at }
+}
+
+pub(super) fn payload(json: &str) -> Payload {
+    Payload::inline(RawValue::from_string(json.into()).unwrap()).unwrap()
+}
+
+pub(super) fn complete(stage: u16, attempt: u32, output: Payload) -> impl FnOnce(Timestamp) -> Command {
+    move |_| Command::CompleteStage {
+        stage: StageIndex(stage),
+        attempt: Attempt(attempt),
+        output,
+        usage: None,
+    }
+}
+
+pub(super) fn fail(stage: u16, attempt: u32, class: ErrorClass) -> impl FnOnce(Timestamp) -> Command {
+    move |at| Command::FailStage {
+        stage: StageIndex(stage),
+        attempt: Attempt(attempt),
+        class,
+        message: "no".into(),
+        retry_after: None,
+        jitter: Jitter(u16::MAX),
+        at,
+    }
+}
+
+/// One job of every fate, woven together.
+pub(super) fn valid() -> Memory {
+    let mut log = Memory::default();
+    for (n, key) in [(1, Some("k1")), (2, None), (3, Some("k3")), (4, None), (5, None), (6, None)] {
+        log.apply(job(n), |_| Command::Submit(submission(key)));
+    }
+    for n in 1..=4 {
+        log.apply(job(n), start);
+    }
+    // 1 fails, is rate limited, loses its worker, gives the stage back, and completes, with a step and a blob.
+    for (attempt, class) in
+        [ErrorClass::Transient, ErrorClass::RateLimited, ErrorClass::Lost, ErrorClass::Released]
+            .into_iter()
+            .enumerate()
+    {
+        log.apply(job(1), fail(0, u32::try_from(attempt).unwrap() + 1, class));
+        log.apply(job(1), start);
+    }
+    log.apply(job(1), |_| Command::RecordStep {
+        stage: StageIndex(0),
+        attempt: Attempt(5),
+        key: "search".into(),
+        output: payload("[1]"),
+    });
+    let text = RawValue::from_string(format!("\"{}\"", "x".repeat(20_000))).unwrap();
+    log.blobs.insert(Sha256Digest::of(text.get().as_bytes()), text.get().as_bytes().to_vec());
+    log.apply(job(1), complete(0, 5, Payload::blob(&text)));
+    log.apply(job(1), start);
+    log.apply(job(1), complete(1, 1, payload("{}")));
+    // 2 fails for good, is retried and runs; 3 is cancelled while it runs; 4 waits for its retry.
+    log.apply(job(2), fail(0, 1, ErrorClass::Permanent));
+    log.apply(job(2), |_| Command::Retry);
+    log.apply(job(2), start);
+    log.apply(job(3), |_| Command::Cancel { reason: Some("enough".into()) });
+    log.apply(job(4), fail(0, 1, ErrorClass::Timeout));
+    // 5 is given up without a worker; 6 still waits.
+    log.apply(job(5), |_| Command::Abandon {
+        class: ErrorClass::UnknownHandler,
+        message: "no worker".into(),
+    });
+    log
+}
+
+/// A few events, for tests that try very many changes.
+pub(super) fn small() -> Memory {
+    let mut log = Memory::default();
+    log.apply(job(1), |_| Command::Submit(submission(Some("k1"))));
+    log.apply(job(1), start);
+    log.apply(job(1), fail(0, 1, ErrorClass::Timeout));
+    log.apply(job(2), |_| Command::Submit(submission(None)));
+    log.apply(job(1), start);
+    log.apply(job(1), complete(0, 2, payload("{\"a\":1}")));
+    log.apply(job(2), |_| Command::Cancel { reason: None });
+    log
+}
+
+#[async_trait]
+impl LogReader for Memory {
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(self.head.unwrap_or(Head::EMPTY))
+    }
+
+    async fn stream(&self, job: JobId, after: u64, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        let events = self.events.iter().filter(|event| event.job == job && event.version.0 > after);
+        Ok(events.take(limit).cloned().collect())
+    }
+
+    async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        let mut events: Vec<Recorded> =
+            self.events.iter().filter(|event| event.position > after).cloned().collect();
+        events.sort_by_key(|event| event.position);
+        events.truncate(limit);
+        if events.iter().any(|event| self.corrupt.contains(&event.position.0)) {
+            return Err(StoreError::Corrupt("damaged row".into()));
+        }
+        Ok(events)
+    }
+
+    async fn blob(&self, sha256: Sha256Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.blobs.get(&sha256).cloned())
+    }
+
+    async fn tasks(
+        &self,
+        after: Option<TaskKey>,
+        limit: usize,
+    ) -> Result<Vec<(Task, Option<LeaseToken>)>, StoreError> {
+        let tasks = self.tasks.iter().filter(|(key, _)| after.is_none_or(|after| **key > after));
+        Ok(tasks.map(|(_, task)| task.clone()).take(limit).collect())
+    }
+
+    async fn keys(
+        &self,
+        after: Option<IdempotencyKey>,
+        limit: usize,
+    ) -> Result<Vec<(IdempotencyKey, KeyOwner)>, StoreError> {
+        let keys = self.keys.iter().filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
+        Ok(keys.map(|(key, owner)| (key.clone(), *owner)).take(limit).collect())
+    }
+
+    async fn blobs(
+        &self,
+        after: Option<Sha256Digest>,
+        limit: usize,
+    ) -> Result<Vec<Sha256Digest>, StoreError> {
+        let digests = self.blobs.keys().filter(|digest| after.is_none_or(|after| **digest > after));
+        Ok(digests.take(limit).copied().collect())
+    }
+
+    async fn check(&self) -> Result<Vec<String>, StoreError> {
+        Ok(vec![])
+    }
+}

@@ -1,0 +1,104 @@
+//! What clients may ask for: the pipelines of the configuration, and the settings that their handlers take.
+
+use std::collections::BTreeMap;
+
+use quillwork_domain::plan::Plan;
+use serde_json::value::RawValue;
+
+/// Checks the settings of one handler; the error names the member and says what it accepts.
+pub type CheckSettings = fn(&RawValue) -> Result<(), String>;
+
+/// Fixed at start.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    pipelines: BTreeMap<String, Plan>,
+    default_pipeline: String,
+    handlers: BTreeMap<String, CheckSettings>,
+}
+
+/// A wish that the catalog does not hold; says what it does hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotInCatalog {
+    #[error("there is no pipeline {name:?}; the pipelines are: {known}")]
+    Pipeline { name: String, known: String },
+    #[error("pipeline {pipeline:?} uses the handler {handler:?}; the handlers are: {known}")]
+    Handler { pipeline: String, handler: String, known: String },
+    #[error("settings.{name} is for no stage of pipeline {pipeline:?}; its handlers are: {known}")]
+    Settings { name: String, pipeline: String, known: String },
+    #[error("settings.{name}: {reason}")]
+    WrongSettings { name: String, reason: String },
+    #[error("settings: expected a JSON object with one member per stage handler")]
+    NotAnObject,
+}
+
+impl Catalog {
+    /// Every handler that a pipeline uses must be one of `handlers`, and the default must be one of `pipelines`.
+    pub fn new(
+        pipelines: BTreeMap<String, Plan>,
+        default_pipeline: String,
+        handlers: BTreeMap<String, CheckSettings>,
+    ) -> Result<Self, NotInCatalog> {
+        let catalog = Self { pipelines, default_pipeline, handlers };
+        catalog.pipeline(None)?;
+        for (pipeline, plan) in &catalog.pipelines {
+            for stage in plan.stages() {
+                if !catalog.handlers.contains_key(&stage.handler) {
+                    return Err(NotInCatalog::Handler {
+                        pipeline: pipeline.clone(),
+                        handler: stage.handler.clone(),
+                        known: join(catalog.handlers.keys()),
+                    });
+                }
+            }
+        }
+        Ok(catalog)
+    }
+
+    /// The pipeline called `name`, or the default one: its name and its plan.
+    pub fn pipeline(&self, name: Option<&str>) -> Result<(&str, &Plan), NotInCatalog> {
+        let name = name.unwrap_or(&self.default_pipeline);
+        match self.pipelines.get_key_value(name) {
+            Some((name, plan)) => Ok((name, plan)),
+            None => Err(NotInCatalog::Pipeline { name: name.to_owned(), known: join(self.pipelines.keys()) }),
+        }
+    }
+
+    pub fn pipelines(&self) -> impl Iterator<Item = (&str, &Plan)> {
+        self.pipelines.iter().map(|(name, plan)| (name.as_str(), plan))
+    }
+
+    pub fn default_pipeline(&self) -> &str {
+        &self.default_pipeline
+    }
+
+    /// Checks a submission's settings: an object with a member for each handler that takes any.
+    pub fn check_settings(
+        &self,
+        pipeline: &str,
+        plan: &Plan,
+        settings: &RawValue,
+    ) -> Result<(), NotInCatalog> {
+        let members: BTreeMap<String, &RawValue> =
+            serde_json::from_str(settings.get()).map_err(|_| NotInCatalog::NotAnObject)?;
+        for (name, value) in members {
+            let used = plan.stages().iter().any(|stage| stage.handler == name);
+            match self.handlers.get(&name) {
+                Some(check) if used => {
+                    check(value).map_err(|reason| NotInCatalog::WrongSettings { name, reason })?;
+                }
+                Some(_) | None => {
+                    let known = join(plan.stages().iter().map(|stage| &stage.handler));
+                    return Err(NotInCatalog::Settings { name, pipeline: pipeline.to_owned(), known });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn join<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let mut names: Vec<&str> = names.map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}

@@ -1,0 +1,21 @@
+//! The engine: the only writer of events in a process.
+//!
+//! Commands come in over bounded queues. The engine takes what is there, decides each against the state of its job,
+//! and commits all of it at once: events, queue changes, blobs and keys. A batch forms while the commit before it
+//! runs; there is no timer. After the commit it answers the callers, hands started stages to the workers and the batch
+//! to the feed.
+
+mod admission;
+mod batch;
+mod cache;
+mod handle;
+mod plan_batch;
+mod queue;
+mod run;
+mod slots;
+mod start;
+mod work;
+
+pub use handle::{Accepted, Caller, Engine, Refusal, Submission};
+pub use start::{EngineConfig, EngineGone, EngineThread, StartError, start};
+pub use work::{Outcome, PackedOutput, StageRun, WorkerPort};

@@ -1,0 +1,80 @@
+//! What the engine hands to workers, and what comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quillwork_domain::envelope::Meta;
+use quillwork_domain::id::{Attempt, JobId};
+use quillwork_domain::job::{ErrorClass, JobSubmitted, Step, Usage};
+use quillwork_domain::payload::Payload;
+use quillwork_domain::plan::{PlannedStage, StageIndex};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::ports::store::Blob;
+
+/// A stage whose start is durable: everything its attempt needs.
+#[derive(Clone, Debug)]
+pub struct StageRun {
+    pub job: JobId,
+    pub stage: StageIndex,
+    pub attempt: Attempt,
+    pub submitted: Arc<JobSubmitted>,
+    /// Of the stages before, in plan order.
+    pub outputs: Vec<Payload>,
+    /// What earlier attempts of this stage finished.
+    pub steps: Vec<Step>,
+    /// Correlation and trace context of the job; the causation is the start event.
+    pub meta: Meta,
+    /// Cancelled when the job is, or when the process wants the stage back.
+    pub cancel: CancellationToken,
+}
+
+impl StageRun {
+    /// The stage as planned. A started stage is always in its plan.
+    pub fn planned(&self) -> Option<&PlannedStage> {
+        self.submitted.plan.get(self.stage)
+    }
+}
+
+/// What a stage returned, ready to be committed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedOutput {
+    pub payload: Payload,
+    pub blob: Option<Blob>,
+    pub usage: Option<Usage>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Completed(PackedOutput),
+    Failed { class: ErrorClass, message: String, retry_after: Option<Duration> },
+}
+
+/// What workers tell the engine. Bounded by the slots, so the queue for it need not be.
+pub(crate) enum Report {
+    Finished {
+        job: JobId,
+        stage: StageIndex,
+        attempt: Attempt,
+        outcome: Outcome,
+    },
+    Step {
+        job: JobId,
+        stage: StageIndex,
+        attempt: Attempt,
+        key: String,
+        output: Payload,
+        blob: Option<Blob>,
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+/// One stage handler as the engine sees it: a name, a bounded number of slots, and where to send what was started.
+pub struct WorkerPort {
+    pub handler: Arc<str>,
+    /// The bulkhead: at most this many stages of the handler run at once in this process.
+    pub slots: usize,
+    pub runs: mpsc::UnboundedSender<StageRun>,
+}

@@ -1,0 +1,13 @@
+//! The application layer: what happens between the pure core and the outside world.
+//!
+//! [`engine`] is the only writer of events in a process. [`feed`] is how everyone else learns of them. [`ports`] are
+//! the edges of the process, and [`catalog`] is what clients may ask for.
+
+pub mod audit;
+pub mod catalog;
+pub mod clock;
+pub mod engine;
+pub mod feed;
+pub mod payload;
+pub mod ports;
+pub mod progress;

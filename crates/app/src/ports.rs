@@ -1,0 +1,9 @@
+//! The process edge: one file per port, each a trait, its data and its error.
+//!
+//! Adapters live in `quillwork-store` and `quillwork-providers`.
+//! They know a protocol or a dialect and decide nothing.
+
+pub mod provider;
+pub mod search;
+pub mod store;
+pub mod writer;

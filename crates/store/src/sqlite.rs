@@ -1,0 +1,60 @@
+//! The log in one SQLite file: no server, one process.
+
+mod checkpointer;
+mod claims;
+mod commit;
+mod directory;
+mod reader;
+mod rows;
+mod schema;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use quillwork_app::ports::store::StoreError;
+use rusqlite::{Connection, OpenFlags};
+
+pub use commit::SqliteWriter;
+pub use directory::{DataDir, DataDirError};
+pub use reader::SqliteReader;
+
+/// The file of the log in its data directory.
+pub const LOG_FILE: &str = "log.db";
+
+/// Opens the log in a data directory that this process owns, creating or upgrading it as needed.
+///
+/// The writer goes to the engine; the reader is for everyone.
+pub fn open(dir: &DataDir) -> Result<(SqliteWriter, Arc<SqliteReader>), StoreError> {
+    let path = dir.path().join(LOG_FILE);
+    let mut conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    // A small cache: SQLite walks all of it at every commit.
+    configure(
+        &conn,
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-8192;",
+    )?;
+    schema::migrate(&mut conn)?;
+    claims::end_leases(&conn).map_err(rows::store_error)?;
+    let reader = Arc::new(SqliteReader::open(&path)?);
+    let checkpointer = checkpointer::Checkpointer::start(&path)?;
+    Ok((SqliteWriter::new(conn, checkpointer), reader))
+}
+
+/// Opens the log for reading only, without owning its directory: for audits.
+pub fn open_reader(dir: &Path) -> Result<Arc<SqliteReader>, StoreError> {
+    SqliteReader::open(&dir.join(LOG_FILE)).map(Arc::new)
+}
+
+fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
+    let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|error| rows::store_error_at(path, error))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    configure(&conn, "PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY;")?;
+    Ok(conn)
+}
+
+fn configure(conn: &Connection, pragmas: &str) -> Result<(), StoreError> {
+    conn.execute_batch(pragmas).map_err(rows::store_error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The writer: one connection, one transaction per batch, one row per prepared statement.
+
+use async_trait::async_trait;
+use quillwork_app::ports::store::{
+    Batch, CommitError, Head, Holder, IdempotencyKey, KeyOwner, LeaseToken, LogWriter, StoreError, Task,
+    TaskKey, TaskWrite,
+};
+use quillwork_domain::envelope::Recorded;
+use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::payload::Sha256Digest;
+use quillwork_domain::time::Timestamp;
+use quillwork_domain::wire;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use crate::sqlite::checkpointer::Checkpointer;
+use crate::sqlite::claims;
+use crate::sqlite::rows::{self, EVENT_COLUMNS, store_error};
+
+/// Its methods block their thread for the length of a transaction: the engine has a thread of its own.
+pub struct SqliteWriter {
+    conn: Connection,
+    checkpointer: Checkpointer,
+}
+
+impl SqliteWriter {
+    pub(super) fn new(conn: Connection, checkpointer: Checkpointer) -> Self {
+        Self { conn, checkpointer }
+    }
+}
+
+#[async_trait]
+impl LogWriter for SqliteWriter {
+    async fn head(&mut self) -> Result<Head, StoreError> {
+        head(&self.conn).map_err(store_error)
+    }
+
+    async fn commit(&mut self, expected: Head, batch: &Batch) -> Result<(), CommitError> {
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(commit_error)?;
+        if head(&tx).map_err(commit_error)? != expected {
+            return Err(CommitError::HeadMoved);
+        }
+        let bytes = append(&tx, batch).map_err(commit_error)?;
+        for write in &batch.tasks {
+            let changed = write_task(&tx, write).map_err(commit_error)?;
+            if changed != 1 {
+                return Err(CommitError::Fenced(write_key(write)));
+            }
+        }
+        tx.commit().map_err(commit_error)?;
+        // Pages are written whole, whatever was changed in them.
+        self.checkpointer.note(bytes * 2 + 32 * 1_024);
+        Ok(())
+    }
+
+    async fn load(&mut self, jobs: &[JobId]) -> Result<Vec<Vec<Recorded>>, StoreError> {
+        let load = |job: &JobId| {
+            self.conn
+                .prepare_cached(&format!(
+                    "SELECT {EVENT_COLUMNS} FROM events WHERE stream = ?1 ORDER BY version"
+                ))?
+                .query_map([job.0.as_bytes()], rows::recorded)?
+                .collect()
+        };
+        jobs.iter().map(load).collect::<rusqlite::Result<_>>().map_err(store_error)
+    }
+
+    async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError> {
+        let owner = |key: &IdempotencyKey| {
+            self.conn
+                .prepare_cached("SELECT stream, digest FROM idempotency_keys WHERE tenant = ?1 AND key = ?2")?
+                .query_row(params![key.tenant, key.key], |row| rows::owner(row, 0))
+                .optional()
+        };
+        keys.iter().map(owner).collect::<rusqlite::Result<_>>().map_err(store_error)
+    }
+
+    async fn ready(&mut self, handler: &str, now: Timestamp, limit: usize) -> Result<Vec<Task>, StoreError> {
+        claims::ready(&self.conn, handler, now, limit).map_err(store_error)
+    }
+
+    async fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        claims::next_due(&self.conn, now).map_err(store_error)
+    }
+
+    async fn handlers(&mut self) -> Result<Vec<String>, StoreError> {
+        let handlers = || -> rusqlite::Result<Vec<String>> {
+            self.conn
+                .prepare("SELECT DISTINCT handler FROM tasks ORDER BY handler")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        };
+        handlers().map_err(store_error)
+    }
+
+    async fn backlog(&mut self) -> Result<u64, StoreError> {
+        self.conn.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0)).map_err(store_error)
+    }
+
+    async fn open_lease(&mut self, worker: &str, until: Timestamp) -> Result<LeaseToken, StoreError> {
+        claims::open_lease(&self.conn, worker, until).map_err(store_error)
+    }
+
+    async fn renew_lease(&mut self, lease: LeaseToken, until: Timestamp) -> Result<bool, StoreError> {
+        claims::renew_lease(&self.conn, lease, until).map_err(store_error)
+    }
+
+    async fn orphans(
+        &mut self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
+        claims::orphans(&self.conn, now, limit).map_err(store_error)
+    }
+
+    async fn held(&mut self, lease: LeaseToken) -> Result<Vec<TaskKey>, StoreError> {
+        claims::held(&self.conn, lease).map_err(store_error)
+    }
+
+    async fn replace_queue(
+        &mut self,
+        tasks: &[(Task, Option<LeaseToken>)],
+        keys: &[(IdempotencyKey, KeyOwner)],
+    ) -> Result<(), StoreError> {
+        let mut replace = || {
+            let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute_batch("DELETE FROM tasks; DELETE FROM idempotency_keys;")?;
+            for (task, lease) in tasks {
+                insert_task(&tx, task, *lease)?;
+            }
+            for (key, owner) in keys {
+                insert_key(&tx, key, owner)?;
+            }
+            tx.commit()
+        };
+        replace().map_err(store_error)
+    }
+}
+
+fn head(conn: &Connection) -> rusqlite::Result<Head> {
+    conn.prepare_cached("SELECT position, hash FROM head")?
+        .query_row([], |row| Ok(Head { position: Position(row.get(0)?), hash: Sha256Digest(row.get(1)?) }))
+}
+
+/// Writes everything but the tasks; returns about how many bytes.
+fn append(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<usize> {
+    let mut bytes = 0;
+    let mut insert = tx.prepare_cached(&format!(
+        "INSERT INTO events ({EVENT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+    ))?;
+    for entry in &batch.entries {
+        let event = &entry.recorded;
+        let meta = wire::encode_meta(&event.meta)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        bytes += event.data.len() + meta.len() + 128;
+        insert.execute(params![
+            event.position.0,
+            event.job.0.as_bytes(),
+            event.version.0,
+            event.event_id.as_bytes(),
+            event.kind,
+            event.schema_version,
+            event.data,
+            meta,
+            event.recorded_at.as_millis(),
+            event.hash.0,
+        ])?;
+    }
+    for blob in &batch.blobs {
+        bytes += blob.zstd.len();
+        tx.prepare_cached("INSERT OR IGNORE INTO blobs (sha256, bytes, zstd) VALUES (?1, ?2, ?3)")?
+            .execute(params![blob.sha256.0, blob.bytes, blob.zstd])?;
+    }
+    for (key, owner) in &batch.keys {
+        insert_key(tx, key, owner)?;
+    }
+    if let Some(last) = batch.entries.last() {
+        tx.prepare_cached("UPDATE head SET position = ?1, hash = ?2")?
+            .execute(params![last.recorded.position.0, last.recorded.hash.0])?;
+    }
+    Ok(bytes)
+}
+
+fn insert_key(tx: &Transaction<'_>, key: &IdempotencyKey, owner: &KeyOwner) -> rusqlite::Result<usize> {
+    tx.prepare_cached("INSERT INTO idempotency_keys (tenant, key, stream, digest) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![key.tenant, key.key, owner.job.0.as_bytes(), owner.digest.0])
+}
+
+fn insert_task(tx: &Transaction<'_>, task: &Task, lease: Option<LeaseToken>) -> rusqlite::Result<usize> {
+    tx.prepare_cached(
+        "INSERT INTO tasks (stream, stage, handler, priority, run_at, lease) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        task.key.job.0.as_bytes(),
+        task.key.stage.0,
+        &*task.handler,
+        task.priority,
+        task.run_at.as_millis(),
+        lease.map(|lease| lease.0),
+    ])
+}
+
+/// Writes one task; returns how many rows that changed: 0 if it is not held as presumed.
+fn write_task(tx: &Transaction<'_>, write: &TaskWrite) -> rusqlite::Result<usize> {
+    match write {
+        TaskWrite::Insert { task, lease } => insert_task(tx, task, *lease),
+        TaskWrite::Move { key, held_by, lease, run_at } => {
+            let (anyone, holder) = presumed(*held_by);
+            tx.prepare_cached(
+                "UPDATE tasks SET lease = ?5, run_at = coalesce(?6, run_at)
+                 WHERE stream = ?1 AND stage = ?2 AND (?3 OR lease IS ?4)",
+            )?
+            .execute(params![
+                key.job.0.as_bytes(),
+                key.stage.0,
+                anyone,
+                holder,
+                lease.map(|lease| lease.0),
+                run_at.map(Timestamp::as_millis),
+            ])
+        }
+        TaskWrite::Delete { key, held_by } => {
+            let (anyone, holder) = presumed(*held_by);
+            tx.prepare_cached("DELETE FROM tasks WHERE stream = ?1 AND stage = ?2 AND (?3 OR lease IS ?4)")?
+                .execute(params![key.job.0.as_bytes(), key.stage.0, anyone, holder])
+        }
+    }
+}
+
+/// Whether the holder does not matter, and else the lease that it must be.
+fn presumed(holder: Holder) -> (bool, Option<i64>) {
+    match holder {
+        Holder::Anyone => (true, None),
+        Holder::Nobody => (false, None),
+        Holder::Lease(lease) => (false, Some(lease.0)),
+    }
+}
+
+fn write_key(write: &TaskWrite) -> TaskKey {
+    match write {
+        TaskWrite::Insert { task, .. } => task.key,
+        TaskWrite::Move { key, .. } | TaskWrite::Delete { key, .. } => *key,
+    }
+}
+
+fn commit_error(error: rusqlite::Error) -> CommitError {
+    match error.sqlite_error_code() {
+        // What the batch was planned on is not what is stored: plan it again.
+        Some(ErrorCode::ConstraintViolation) => CommitError::HeadMoved,
+        _ => CommitError::Store(store_error(error)),
+    }
+}

@@ -1,0 +1,110 @@
+//! The conformance suite on SQLite, and what only a file can do wrong.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use quillwork_app::ports::store::{LogReader, LogWriter, StoreError};
+use tempfile::TempDir;
+
+use super::*;
+use crate::conformance::{self, Fixture, conforms};
+
+struct InTempDir(TempDir);
+
+impl InTempDir {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn own(&self) -> DataDir {
+        DataDir::own(self.0.path()).unwrap()
+    }
+}
+
+#[async_trait]
+impl Fixture for InTempDir {
+    async fn open(&self) -> (Box<dyn LogWriter>, Arc<dyn LogReader>) {
+        let (writer, reader) = open(&self.own()).unwrap();
+        (Box::new(writer), reader)
+    }
+}
+
+conforms!(InTempDir::new());
+
+#[tokio::test]
+async fn held_tasks_are_orphans_after_reopening() {
+    conformance::held_tasks_are_orphans_after_reopening(&InTempDir::new()).await;
+}
+
+#[test]
+fn a_directory_has_one_owner_and_the_second_is_told_which() {
+    let dir = InTempDir::new();
+    let owner = dir.own();
+    let error = DataDir::own(dir.0.path()).unwrap_err().to_string();
+    assert!(error.contains(&std::process::id().to_string()), "{error}");
+    drop(owner);
+    dir.own();
+}
+
+#[test]
+fn a_path_that_cannot_be_a_directory_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = DataDir::own(&file.path().join("data")).unwrap_err().to_string();
+    assert!(error.contains("data directory") && error.contains("--data-dir"), "{error}");
+}
+
+#[test]
+fn a_file_of_another_kind_is_refused() {
+    let dir = InTempDir::new();
+    std::fs::write(dir.0.path().join(LOG_FILE), "not a database, but long enough to look at".repeat(100))
+        .unwrap();
+    let error = open(&dir.own()).map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let dir = InTempDir::new();
+    drop(open(&dir.own()).unwrap());
+    let conn = rusqlite::Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
+    drop(conn);
+    let error = open(&dir.own()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("newer version"), "{error}");
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_named() {
+    let dir = InTempDir::new();
+    conformance::appending_and_reading(&dir).await;
+    let conn = rusqlite::Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
+    conn.execute("UPDATE events SET meta = x'7b' WHERE position = 3", []).unwrap();
+    drop(conn);
+    let (_writer, reader) = open(&dir.own()).unwrap();
+    let error = reader.read_all(quillwork_domain::id::Position(0), 10).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt(message) if message.contains("event 3")), "{error}");
+}
+
+/// The hot statements use their indexes, also when there are no statistics.
+#[test]
+fn no_hot_statement_scans_a_table() {
+    let dir = InTempDir::new();
+    let _open = open(&dir.own()).unwrap();
+    let conn = rusqlite::Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
+    for sql in [
+        "SELECT stream FROM tasks WHERE lease IS NULL AND handler = 'h' AND priority = 0 AND run_at <= 5 ORDER BY run_at, stream, stage LIMIT 9",
+        "SELECT version FROM events WHERE stream = x'00' ORDER BY version",
+        "SELECT version FROM events WHERE position > 5 ORDER BY position LIMIT 5",
+        "DELETE FROM tasks WHERE stream = x'00' AND stage = 0 AND lease IS 1",
+    ] {
+        let plan: Vec<String> = conn
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap()
+            .query_map([], |row| row.get(3))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        let plan = plan.join("; ");
+        assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+    }
+}

@@ -1,0 +1,134 @@
+//! What a stage may do besides its own I/O: record steps, say how far it is, notice that it should end.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use quillwork_app::engine::{Engine, StageRun};
+use quillwork_app::payload::{pack, unpack};
+use quillwork_app::ports::provider::Progress;
+use quillwork_app::progress::StageProgress;
+use quillwork_domain::id::{Attempt, JobId};
+use quillwork_domain::job::{ErrorClass, Step};
+use quillwork_domain::plan::StageIndex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::stage::StageError;
+
+/// One attempt of one stage.
+pub struct StageContext {
+    job: JobId,
+    stage: StageIndex,
+    name: String,
+    attempt: Attempt,
+    steps: Vec<Step>,
+    deadline: Instant,
+    cancel: CancellationToken,
+    engine: Engine,
+}
+
+impl StageContext {
+    pub(crate) fn new(run: &StageRun, deadline: Instant, engine: Engine) -> Self {
+        Self {
+            job: run.job,
+            stage: run.stage,
+            name: run.planned().map(|planned| planned.name.clone()).unwrap_or_default(),
+            attempt: run.attempt,
+            steps: run.steps.clone(),
+            deadline,
+            cancel: run.cancel.clone(),
+            engine,
+        }
+    }
+
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// Counts the starts of this stage, from 1.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// When the attempt will be cut off.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Cancelled when the job is, or when the process ends. The attempt is dropped at its next await then; hand the
+    /// token to work that runs elsewhere.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Runs `work` once per job, whatever happens to this attempt: its result is recorded under `key` before it is
+    /// returned, and a later attempt gets the record.
+    ///
+    /// A key names the same work with the same input in every attempt, and is unique within the stage.
+    pub async fn step<T, W, F>(&self, key: &str, work: W) -> Result<T, StageError>
+    where
+        T: Serialize + DeserializeOwned,
+        W: FnOnce() -> F,
+        F: Future<Output = Result<T, StageError>>,
+    {
+        if let Some(step) = self.steps.iter().find(|step| step.key == key) {
+            let json = unpack(self.engine.feed().reader().as_ref(), &step.output)
+                .await
+                .map_err(|error| StageError::permanent(format!("recorded step {key:?}: {error}")))?;
+            return serde_json::from_str(json.get()).map_err(|error| {
+                StageError::permanent(format!("recorded step {key:?} has another shape: {error}"))
+            });
+        }
+        let result = work().await?;
+        let json = serde_json::value::to_raw_value(&result).map_err(|error| {
+            StageError::permanent(format!("step {key:?} cannot be written as JSON: {error}"))
+        })?;
+        let (output, blob) = pack(json)
+            .map_err(|error| StageError::permanent(format!("step {key:?} cannot be compressed: {error}")))?;
+        let recorded =
+            self.engine.record_step(self.job, self.stage, self.attempt, key.to_owned(), output, blob).await;
+        if recorded {
+            Ok(result)
+        } else {
+            Err(StageError::new(
+                ErrorClass::Lost,
+                format!("step {key:?} was not recorded: the attempt is over"),
+            ))
+        }
+    }
+
+    /// A handle to report progress with, also from other threads.
+    pub fn progress(&self) -> Arc<dyn Progress> {
+        Arc::new(Reporter {
+            job: self.job,
+            name: self.name.clone(),
+            cancel: self.cancel.clone(),
+            engine: self.engine.clone(),
+        })
+    }
+}
+
+struct Reporter {
+    job: JobId,
+    name: String,
+    cancel: CancellationToken,
+    engine: Engine,
+}
+
+impl Progress for Reporter {
+    fn report(&self, done: u64, total: u64, message: &str) {
+        self.engine.progress().report(StageProgress {
+            job: self.job,
+            stage: self.name.clone(),
+            done,
+            total,
+            message: message.to_owned(),
+        });
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+}

@@ -1,0 +1,133 @@
+//! Runs one attempt of a stage and reports how it ended, whatever happens in it.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use quillwork_app::engine::{Engine, Outcome, PackedOutput, StageRun};
+use quillwork_app::payload::{MissingOutput, pack, unpack};
+use quillwork_domain::job::ErrorClass;
+use serde_json::value::RawValue;
+use tracing::Instrument as _;
+
+use crate::context::StageContext;
+use crate::stage::{Stage, StageError, StageInput, StageOutput};
+
+/// Outputs over this many bytes of JSON fail their stage.
+pub const MAX_OUTPUT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Runs the stages of one handler.
+#[derive(Clone)]
+pub struct Runner {
+    pub engine: Engine,
+    pub stage: Arc<dyn Stage>,
+}
+
+impl Runner {
+    /// Runs an attempt to its end: result, error, timeout, panic or cancellation, each reported to the engine.
+    pub async fn run(&self, run: StageRun) {
+        let Some(planned) = run.planned() else { return };
+        let span = tracing::info_span!(
+            "stage",
+            job = %run.job,
+            stage = planned.name,
+            attempt = run.attempt.0,
+            correlation_id = %run.meta.correlation_id,
+        );
+        let timeout = Duration::from_millis(planned.timeout_ms);
+        async {
+            let started = Instant::now();
+            let outcome = self.attempt(&run, timeout).await;
+            let elapsed_ms = started.elapsed().as_millis();
+            match &outcome {
+                Outcome::Completed(_) => tracing::debug!(elapsed_ms, "stage completed"),
+                Outcome::Failed { class: ErrorClass::Released, .. } => {
+                    tracing::info!(elapsed_ms, "stage given back");
+                }
+                Outcome::Failed { class, message, .. } => {
+                    tracing::warn!(elapsed_ms, %class, error = message, "stage failed");
+                }
+            }
+            self.engine.finish(run.job, run.stage, run.attempt, outcome);
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn attempt(&self, run: &StageRun, timeout: Duration) -> Outcome {
+        let cx = StageContext::new(run, Instant::now() + timeout, self.engine.clone());
+        let work = AssertUnwindSafe(self.stage_output(run, &cx)).catch_unwind();
+        tokio::select! {
+            biased;
+            ended = work => match ended {
+                Ok(Ok(output)) => packed(output),
+                Ok(Err(error)) => failed(error),
+                Err(panic) => failed(StageError::new(ErrorClass::Panic, panic_message(panic.as_ref()))),
+            },
+            () = run.cancel.cancelled() => {
+                failed(StageError::new(ErrorClass::Released, "the worker gave the stage back before it was done"))
+            }
+            () = tokio::time::sleep(timeout) => {
+                let message = format!("the stage took longer than its timeout of {} ms", timeout.as_millis());
+                failed(StageError::new(ErrorClass::Timeout, message))
+            }
+        }
+    }
+
+    async fn stage_output(&self, run: &StageRun, cx: &StageContext) -> Result<StageOutput, StageError> {
+        let reader = self.engine.feed().reader();
+        let mut outputs = Vec::with_capacity(run.outputs.len());
+        for payload in &run.outputs {
+            outputs.push(unpack(reader.as_ref(), payload).await.map_err(missing)?);
+        }
+        let settings = run.submitted.settings.as_deref();
+        let handler = run.planned().map(|planned| planned.handler.as_str()).unwrap_or_default();
+        let input = StageInput {
+            topic: run.submitted.topic.clone(),
+            settings: settings.map(|settings| member(settings, handler)).transpose()?.flatten(),
+            outputs,
+        };
+        self.stage.run(input, cx).await
+    }
+}
+
+/// The member of the job's settings that is for `handler`.
+fn member(settings: &RawValue, handler: &str) -> Result<Option<Box<RawValue>>, StageError> {
+    let mut members: std::collections::BTreeMap<String, Box<RawValue>> = serde_json::from_str(settings.get())
+        .map_err(|error| {
+            StageError::permanent(format!("the job's settings are not a JSON object: {error}"))
+        })?;
+    Ok(members.remove(handler))
+}
+
+fn missing(error: MissingOutput) -> StageError {
+    match error {
+        MissingOutput::Store(error) => StageError::new(ErrorClass::Transient, error.to_string()),
+        MissingOutput::Absent(_) | MissingOutput::Damaged(_) => {
+            StageError::permanent(format!("the output of an earlier stage cannot be read: {error}"))
+        }
+    }
+}
+
+fn packed(output: StageOutput) -> Outcome {
+    let n_bytes = output.json.get().len();
+    if n_bytes > MAX_OUTPUT_BYTES {
+        let message = format!("the output has {n_bytes} bytes; at most {MAX_OUTPUT_BYTES} are kept");
+        return failed(StageError::new(ErrorClass::TooLarge, message));
+    }
+    match pack(output.json) {
+        Ok((payload, blob)) => Outcome::Completed(PackedOutput { payload, blob, usage: output.usage }),
+        Err(error) => failed(StageError::permanent(format!("the output cannot be compressed: {error}"))),
+    }
+}
+
+fn failed(error: StageError) -> Outcome {
+    Outcome::Failed { class: error.class, message: error.message, retry_after: error.retry_after }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    format!("the stage panicked: {}", text.unwrap_or("no message"))
+}

@@ -1,0 +1,110 @@
+//! The process dies, or the store fails, at every commit in turn.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use quillwork_domain::chain;
+use quillwork_domain::id::JobId;
+use quillwork_domain::job::{JobSubmitted, Phase};
+use quillwork_domain::payload::Sha256Digest;
+use quillwork_tests::faulty::{Fault, Faulty};
+use quillwork_tests::stack::{Deed, Handlers, PATIENCE, Stack, config, job};
+
+/// Two stages; each records one step, which counts how often it was done.
+fn handlers(n_done: &Arc<AtomicUsize>) -> Handlers {
+    let n_done = n_done.clone();
+    Handlers::default().with("steps", 4, move |_| Deed::StepThenReturn(n_done.clone()))
+}
+
+fn two_stages() -> JobSubmitted {
+    JobSubmitted {
+        idempotency_key: Some("the job".into()),
+        request_digest: Some(Sha256Digest::of(b"body")),
+        ..job(&["steps", "steps"])
+    }
+}
+
+/// What holds at the end, whatever happened on the way.
+async fn check(stack: &Stack, id: JobId) {
+    assert_eq!(stack.ended(id).await.phase, Phase::Completed);
+    let kinds = stack.kinds(id).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "StageCompleted").count(), 2, "{kinds:?}");
+    let mut previous = chain::GENESIS;
+    for (index, event) in stack.log().await.iter().enumerate() {
+        assert_eq!(event.position.0, index as u64 + 1);
+        assert_eq!(event.hash, chain::link(&previous, event));
+        previous = event.hash;
+    }
+    assert!(stack.reader.tasks(None, 10).await.unwrap().is_empty());
+}
+
+/// Runs a job while `fault` happens; returns false once the job makes fewer commits than that.
+async fn survives(fault: Fault) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let n_done = Arc::new(AtomicUsize::new(0));
+    let n_faults = Arc::new(AtomicUsize::new(0));
+    let faults = n_faults.clone();
+    let wrap = move |inner| -> Box<dyn quillwork_app::ports::store::LogWriter> {
+        Box::new(Faulty { inner, fault, n_commits: Arc::default(), n_faults: faults })
+    };
+    let stack = Stack::start_with(dir.path(), handlers(&n_done), config(), wrap).await;
+    let crashes = matches!(fault, Fault::CrashBefore(_) | Fault::CrashAfter(_));
+    if crashes {
+        let submitted = tokio::time::timeout(std::time::Duration::from_millis(300), async {
+            let accepted = stack.submit(two_stages()).await.unwrap();
+            stack.ended(accepted.job).await
+        });
+        let finished = submitted.await.is_ok();
+        stack.crash();
+        if finished {
+            return false;
+        }
+        let stack = Stack::start(dir.path(), handlers(&n_done)).await;
+        let accepted = stack.submit(two_stages()).await.unwrap();
+        check(&stack, accepted.job).await;
+        stack.stop().await;
+    } else {
+        let accepted = tokio::time::timeout(PATIENCE, async {
+            loop {
+                match stack.submit(two_stages()).await {
+                    Ok(accepted) => return accepted,
+                    Err(refusal) => assert!(refusal.to_string().contains("store"), "{refusal}"),
+                }
+            }
+        });
+        check(&stack, accepted.await.unwrap().job).await;
+        stack.stop().await;
+    }
+    // A recorded step is never done again. One that was done and not yet recorded is.
+    let n_done = n_done.load(Ordering::SeqCst);
+    assert!((2..=3).contains(&n_done), "{fault:?}: steps done {n_done} times");
+    crashes || n_faults.load(Ordering::SeqCst) > 0
+}
+
+async fn for_every_commit(fault: impl Fn(usize) -> Fault) {
+    let mut n = 1;
+    while survives(fault(n)).await {
+        n += 1;
+    }
+    assert!(n > 4, "a job of two stages with steps takes more than {n} commits");
+}
+
+#[tokio::test]
+async fn dying_before_any_commit_loses_nothing_that_was_acknowledged() {
+    for_every_commit(Fault::CrashBefore).await;
+}
+
+#[tokio::test]
+async fn dying_after_any_commit_loses_nothing() {
+    for_every_commit(Fault::CrashAfter).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_for_a_while_loses_nothing() {
+    for_every_commit(|n| Fault::FailFor(n, 2)).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_after_it_was_written_is_found_out() {
+    for_every_commit(Fault::FailAfter).await;
+}

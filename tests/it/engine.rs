@@ -1,0 +1,281 @@
+//! The engine and the workers on a real store: what happens to jobs when stages and stores misbehave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use quillwork_app::engine::{EngineConfig, Refusal};
+use quillwork_domain::job::{ErrorClass, JobSubmitted, Phase};
+use quillwork_domain::payload::{Payload, Sha256Digest};
+use quillwork_tests::stack::{Deed, Handlers, Stack, caller, config, job};
+use quillwork_worker::stage::StageError;
+
+fn echo() -> Handlers {
+    Handlers::default().with("echo", 8, |_| Deed::Return("done"))
+}
+
+#[tokio::test]
+async fn a_job_of_two_stages_takes_six_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let stack = Stack::start(dir.path(), echo()).await;
+    let id = stack.submit(job(&["echo", "echo"])).await.unwrap().job;
+    let ended = stack.ended(id).await;
+    assert_eq!(ended.phase, Phase::Completed);
+    assert_eq!(
+        stack.kinds(id).await,
+        ["JobSubmitted", "StageStarted", "StageCompleted", "StageStarted", "StageCompleted", "JobCompleted"]
+    );
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn many_jobs_all_complete_and_leave_no_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let stack = Stack::start(dir.path(), echo()).await;
+    let mut ids = Vec::new();
+    for _ in 0..500 {
+        ids.push(stack.submit(job(&["echo", "echo"])).await.unwrap().job);
+    }
+    for id in &ids {
+        assert_eq!(stack.ended(*id).await.phase, Phase::Completed);
+    }
+    let log = stack.log().await;
+    assert_eq!(log.len(), 3_000);
+    assert!(log.iter().enumerate().all(|(index, event)| event.position.0 == index as u64 + 1));
+    assert!(stack.reader.tasks(None, 10).await.unwrap().is_empty());
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn failures_are_retried_and_the_last_one_ends_the_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let handlers = Handlers::default()
+        .with("recovers", 1, |attempt| match attempt {
+            1 => Deed::Fail(StageError::new(ErrorClass::Transient, "not yet")),
+            2 => Deed::Panic,
+            _ => Deed::Return("done"),
+        })
+        .with("never", 1, |_| Deed::Fail(StageError::new(ErrorClass::Transient, "never")));
+    let stack = Stack::start(dir.path(), handlers).await;
+    let recovers = stack.submit(job(&["recovers"])).await.unwrap().job;
+    let never = stack.submit(job(&["never"])).await.unwrap().job;
+    assert_eq!(stack.ended(recovers).await.phase, Phase::Completed);
+    assert_eq!(
+        stack.kinds(recovers).await,
+        [
+            "JobSubmitted",
+            "StageStarted",
+            "StageFailed transient",
+            "StageStarted",
+            "StageFailed panic",
+            "StageStarted",
+            "StageCompleted",
+            "JobCompleted"
+        ]
+    );
+    let ended = stack.ended(never).await;
+    assert_eq!((ended.phase, ended.attempt.0), (Phase::Failed, 3));
+    assert_eq!(ended.error.unwrap().message, "never");
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_stage_that_hangs_is_cut_off_and_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let handlers = echo().with("hangs", 1, |_| Deed::Hang);
+    let stack = Stack::start(dir.path(), handlers).await;
+    let mut hanging = job(&["hangs"]);
+    let mut stages = hanging.plan.stages().to_vec();
+    stages[0].timeout_ms = 50;
+    stages[0].max_attempts = 2;
+    hanging.plan = quillwork_domain::plan::Plan::new(stages).unwrap();
+    let hanging = stack.submit(hanging).await.unwrap().job;
+    let other = stack.submit(job(&["echo"])).await.unwrap().job;
+    assert_eq!(stack.ended(other).await.phase, Phase::Completed);
+    stack.ended(hanging).await;
+    assert_eq!(
+        stack.kinds(hanging).await,
+        [
+            "JobSubmitted",
+            "StageStarted",
+            "StageFailed timeout",
+            "StageStarted",
+            "StageFailed timeout",
+            "JobFailed"
+        ]
+    );
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_output_becomes_a_blob() {
+    let dir = tempfile::tempdir().unwrap();
+    let handlers = Handlers::default().with("large", 1, |_| Deed::ReturnBytes(5 << 20));
+    let stack = Stack::start(dir.path(), handlers).await;
+    let id = stack.submit(job(&["large", "large"])).await.unwrap().job;
+    let ended = stack.ended(id).await;
+    let Payload::Blob(blob) = &ended.outputs[1] else { panic!("{:?}", ended.outputs) };
+    assert_eq!(blob.bytes, 5 << 20);
+    let bytes = stack.reader.blob(blob.sha256).await.unwrap().unwrap();
+    assert_eq!(Sha256Digest::of(&bytes), blob.sha256);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_job_stops_its_stage_and_frees_the_slot() {
+    let dir = tempfile::tempdir().unwrap();
+    let calls = Arc::new(AtomicU32::new(0));
+    let seen = calls.clone();
+    let handlers = Handlers::default().with("once", 1, move |_| match seen.fetch_add(1, Ordering::SeqCst) {
+        0 => Deed::Hang,
+        _ => Deed::Return("done"),
+    });
+    let stack = Stack::start(dir.path(), handlers).await;
+    let first = stack.submit(job(&["once"])).await.unwrap().job;
+    stack.job_when(first, |job| job.phase == Phase::Running).await;
+    let second = stack.submit(job(&["once"])).await.unwrap().job;
+    stack.engine.cancel(caller(), first, Some("no longer needed".into())).await.unwrap();
+    assert_eq!(stack.ended(first).await.phase, Phase::Cancelled);
+    assert_eq!(stack.ended(second).await.phase, Phase::Completed);
+    let again = stack.engine.retry(caller(), first).await.unwrap();
+    assert_eq!(again.job, first);
+    stack.job_when(first, |job| job.phase == Phase::Completed).await;
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_job_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_key = |body: &str| JobSubmitted {
+        idempotency_key: Some("k".into()),
+        request_digest: Some(Sha256Digest::of(body.as_bytes())),
+        ..job(&["echo"])
+    };
+    let stack = Stack::start(dir.path(), echo()).await;
+    let (first, second) = tokio::join!(stack.submit(with_key("a")), stack.submit(with_key("a")));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((first.job, first.replayed, second.replayed), (second.job, false, true));
+    assert_eq!(stack.submit(with_key("b")).await, Err(Refusal::KeyReused("k".into())));
+    stack.ended(first.job).await;
+    stack.stop().await;
+
+    let stack = Stack::start(dir.path(), echo()).await;
+    let third = stack.submit(with_key("a")).await.unwrap();
+    assert_eq!((third.job, third.replayed), (first.job, true));
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_bulkhead_bounds_its_stage_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let handlers = echo().with("slow", 2, |_| Deed::Hang);
+    let stack = Stack::start(dir.path(), handlers).await;
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        slow.push(stack.submit(job(&["slow"])).await.unwrap().job);
+    }
+    let quick = stack.submit(job(&["echo"])).await.unwrap().job;
+    stack.ended(quick).await;
+    let mut running = 0;
+    for id in &slow {
+        running += usize::from(stack.job(*id).await.phase == Phase::Running);
+    }
+    assert_eq!((running, stack.engine.running()), (2, 2));
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn priority_decides_who_gets_a_slot() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Arc::new(AtomicUsize::new(0));
+    let seen = gate.clone();
+    let handlers = Handlers::default().with("one", 1, move |_| match seen.fetch_add(1, Ordering::SeqCst) {
+        0 => Deed::Hang,
+        _ => Deed::Return("done"),
+    });
+    let stack = Stack::start(dir.path(), handlers).await;
+    let blocking = stack.submit(job(&["one"])).await.unwrap().job;
+    let mut ids = Vec::new();
+    for priority in [0, 5, -5, 5] {
+        ids.push(stack.submit(JobSubmitted { priority, ..job(&["one"]) }).await.unwrap().job);
+    }
+    stack.engine.cancel(caller(), blocking, None).await.unwrap();
+    for id in &ids {
+        stack.ended(*id).await;
+    }
+    let started: Vec<_> =
+        stack.log().await.into_iter().filter(|event| event.kind == "StageStarted").collect();
+    let order: Vec<_> = started[1..].iter().map(|event| event.job).collect();
+    assert_eq!(order, [ids[1], ids[3], ids[0], ids[2]]);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_scheduled_job_starts_on_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let stack = Stack::start(dir.path(), echo()).await;
+    let run_at = quillwork_app::clock::now().plus(Duration::from_millis(300));
+    let id = stack.submit(JobSubmitted { run_at: Some(run_at), ..job(&["echo"]) }).await.unwrap().job;
+    stack.ended(id).await;
+    let stream = stack.reader.stream(id, 0, 10).await.unwrap();
+    assert!(stream[1].recorded_at >= run_at, "started {} before {run_at}", stream[1].recorded_at);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_house_is_refused_and_empties() {
+    let dir = tempfile::tempdir().unwrap();
+    let handlers = Handlers::default().with("hangs", 1, |_| Deed::Hang);
+    let config = EngineConfig { max_backlog: 3, ..config() };
+    let stack = Stack::start_with(dir.path(), handlers, config, |writer| writer).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(stack.submit(job(&["hangs"])).await.unwrap().job);
+    }
+    let refused = stack.submit(job(&["hangs"])).await;
+    assert!(matches!(refused, Err(Refusal::BacklogFull { limit: 3, .. })), "{refused:?}");
+    stack.engine.cancel(caller(), ids[1], None).await.unwrap();
+    stack.submit(job(&["hangs"])).await.unwrap();
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn what_ran_when_the_process_stopped_runs_again_without_its_finished_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let handlers = Handlers::default().with("steps", 1, |_| Deed::StepThenHang);
+    let stack = Stack::start(dir.path(), handlers).await;
+    let id = stack.submit(job(&["steps"])).await.unwrap().job;
+    stack.job_when(id, |job| job.steps.len() == 1).await;
+    stack.stop().await;
+
+    let handlers = Handlers::default().with("steps", 1, |_| Deed::Return("done"));
+    let stack = Stack::start(dir.path(), handlers).await;
+    assert_eq!(stack.ended(id).await.phase, Phase::Completed);
+    assert_eq!(
+        stack.kinds(id).await,
+        [
+            "JobSubmitted",
+            "StageStarted",
+            "StepRecorded",
+            "StageFailed released",
+            "StageStarted",
+            "StageCompleted",
+            "JobCompleted"
+        ]
+    );
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn jobs_for_a_handler_that_is_gone_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let stack = Stack::start(dir.path(), Handlers::default().with("old", 1, |_| Deed::Hang)).await;
+    let waiting = stack.submit(job(&["old"])).await.unwrap().job;
+    let also = stack.submit(job(&["old"])).await.unwrap().job;
+    stack.stop().await;
+    let stack = Stack::start(dir.path(), echo()).await;
+    for id in [waiting, also] {
+        assert_eq!(stack.ended(id).await.error.unwrap().class, ErrorClass::UnknownHandler);
+    }
+    stack.stop().await;
+}

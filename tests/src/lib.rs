@@ -1,0 +1,5 @@
+//! The harness of the black-box tests.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails a test by panicking")]
+
+pub mod faulty;
+pub mod stack;

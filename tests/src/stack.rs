@@ -1,0 +1,228 @@
+//! An engine with workers on a real store, in this process, with stages that a test controls.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use quillwork_app::engine::{
+    self, Accepted, Caller, Engine, EngineConfig, EngineThread, Refusal, Submission,
+};
+use quillwork_app::ports::store::{LogReader, LogWriter};
+use quillwork_domain::envelope::Recorded;
+use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::job::{Event, Job, JobSubmitted, evolve};
+use quillwork_domain::plan::{Backoff, Plan, PlannedStage};
+use quillwork_domain::wire;
+use quillwork_store::sqlite::{self, DataDir};
+use quillwork_worker::context::StageContext;
+use quillwork_worker::stage::{Stage, StageError, StageHandler, StageInput, StageOutput};
+use quillwork_worker::start::{Bulkhead, Workers};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// How long a test waits for something that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test wants a stage to do; called for each attempt.
+pub type Act = Arc<dyn Fn(u32) -> Deed + Send + Sync>;
+
+/// What one attempt does.
+pub enum Deed {
+    Return(&'static str),
+    /// Returns this many bytes of JSON.
+    ReturnBytes(usize),
+    Fail(StageError),
+    Panic,
+    Hang,
+    /// Records a step, then waits for ever.
+    StepThenHang,
+    /// Records a step that counts how often it was done, then returns.
+    StepThenReturn(Arc<AtomicUsize>),
+}
+
+struct Acting(Act);
+
+#[async_trait]
+impl Stage for Acting {
+    async fn run(&self, _input: StageInput, cx: &StageContext) -> Result<StageOutput, StageError> {
+        match (self.0)(cx.attempt().0) {
+            Deed::Return(text) => StageOutput::new(&text),
+            Deed::ReturnBytes(n_bytes) => StageOutput::new(&"x".repeat(n_bytes - 2)),
+            Deed::Fail(error) => Err(error),
+            Deed::Panic => panic!("as the test asked"),
+            Deed::Hang => std::future::pending().await,
+            Deed::StepThenReturn(n_done) => {
+                let count = || async { Ok(n_done.fetch_add(1, Ordering::SeqCst)) };
+                StageOutput::new(&cx.step("count", count).await?)
+            }
+            Deed::StepThenHang => {
+                cx.step("first", || async { Ok(1) }).await?;
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+/// Handlers by name, with their slots.
+#[derive(Default)]
+pub struct Handlers(Vec<Bulkhead>);
+
+impl Handlers {
+    pub fn with(
+        mut self,
+        name: &'static str,
+        slots: usize,
+        act: impl Fn(u32) -> Deed + Send + Sync + 'static,
+    ) -> Self {
+        let stage = Arc::new(Acting(Arc::new(act)));
+        self.0.push(Bulkhead {
+            handler: StageHandler { name, default_concurrency: slots, check_settings: |_| Ok(()), stage },
+            slots,
+        });
+        self
+    }
+}
+
+/// A running engine.
+pub struct Stack {
+    pub engine: Engine,
+    pub reader: Arc<dyn LogReader>,
+    thread: EngineThread,
+    workers: JoinSet<()>,
+    _dir: DataDir,
+}
+
+pub fn config() -> EngineConfig {
+    EngineConfig {
+        worker: "test".into(),
+        lease: Duration::from_secs(10),
+        max_pending: 10_000,
+        max_backlog: 1_000_000,
+        max_batch: 1_024,
+        cache_bytes: 32 << 20,
+    }
+}
+
+impl Stack {
+    pub async fn start(path: &Path, handlers: Handlers) -> Self {
+        Self::start_with(path, handlers, config(), |writer| writer).await
+    }
+
+    /// With a configuration, and with a writer that stands before the real one.
+    pub async fn start_with(
+        path: &Path,
+        handlers: Handlers,
+        config: EngineConfig,
+        wrap: impl FnOnce(Box<dyn LogWriter>) -> Box<dyn LogWriter>,
+    ) -> Self {
+        let dir = DataDir::own(path).unwrap();
+        let (writer, reader) = sqlite::open(&dir).unwrap();
+        let (workers, ports) = Workers::new(handlers.0);
+        let thread = engine::start(config, wrap(Box::new(writer)), reader.clone(), ports).await.unwrap();
+        let engine = thread.engine();
+        let workers = workers.start(&engine);
+        Self { engine, reader, thread, workers, _dir: dir }
+    }
+
+    /// Ends as by `kill -9`: nothing is said to anyone. What the dead engine still holds in memory stays unheard.
+    pub fn crash(self) {
+        drop(self);
+    }
+
+    /// Ends everything, giving running stages back.
+    pub async fn stop(mut self) {
+        tokio::time::timeout(PATIENCE, async {
+            self.engine.release().await;
+            self.engine.stop();
+            self.thread.join().await.unwrap();
+            while self.workers.join_next().await.is_some() {}
+        })
+        .await
+        .expect("the stack should stop");
+    }
+
+    pub async fn submit(&self, job: JobSubmitted) -> Result<Accepted, Refusal> {
+        let submission = Submission { id: JobId(Uuid::now_v7()), job: Arc::new(job) };
+        self.engine.submit(caller(), vec![submission]).await.remove(0)
+    }
+
+    /// Waits until `done` holds for the job, and returns it.
+    pub async fn job_when(&self, id: JobId, done: impl Fn(&Job) -> bool) -> Job {
+        let watch = self.engine.feed().watch(id);
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                let changed = watch.changed();
+                let job = self.job(id).await;
+                if done(&job) {
+                    return job;
+                }
+                changed.await;
+            }
+        })
+        .await
+        .expect("the job should get there")
+    }
+
+    pub async fn ended(&self, id: JobId) -> Job {
+        self.job_when(id, Job::is_terminal).await
+    }
+
+    pub async fn job(&self, id: JobId) -> Job {
+        self.history(id).await.iter().fold(Job::default(), evolve)
+    }
+
+    pub async fn history(&self, id: JobId) -> Vec<Event> {
+        let stream = self.reader.stream(id, 0, 10_000).await.unwrap();
+        stream.iter().map(|recorded| wire::decode(recorded).unwrap()).collect()
+    }
+
+    /// The kinds of a job's events, with the class of failures.
+    pub async fn kinds(&self, id: JobId) -> Vec<String> {
+        let history = self.history(id).await;
+        let name = |event: &Event| match event {
+            Event::StageFailed(failed) => format!("StageFailed {}", failed.class),
+            other => wire::kind(other).to_owned(),
+        };
+        history.iter().map(name).collect()
+    }
+
+    pub async fn log(&self) -> Vec<Recorded> {
+        self.reader.read_all(Position::START, usize::MAX >> 1).await.unwrap()
+    }
+}
+
+pub fn caller() -> Caller {
+    Caller {
+        actor: "test".into(),
+        tenant: "default".into(),
+        correlation_id: Uuid::now_v7(),
+        traceparent: None,
+    }
+}
+
+/// A job with one stage per handler: three attempts each, no wait between them.
+pub fn job(handlers: &[&str]) -> JobSubmitted {
+    let stage = |(index, handler): (usize, &&str)| PlannedStage {
+        name: format!("stage-{index}"),
+        handler: (*handler).to_owned(),
+        max_attempts: 3,
+        timeout_ms: 60_000,
+        backoff: Backoff { initial_ms: 0, factor: 1, max_ms: 0 },
+        max_rate_limited: 5,
+        max_lost: 5,
+    };
+    JobSubmitted {
+        topic: "topic".into(),
+        pipeline: "test".into(),
+        plan: Plan::new(handlers.iter().enumerate().map(stage).collect()).unwrap(),
+        settings: None,
+        priority: 0,
+        run_at: None,
+        labels: BTreeMap::new(),
+        idempotency_key: None,
+        request_digest: None,
+    }
+}

@@ -70,7 +70,8 @@ pub enum Location {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Passage {
     pub heading: String,
-    /// The text as the document has it, white space folded; HTML without its tags.
+    /// The text as the document has it; HTML without its tags. White space is folded, but for a line break between
+    /// paragraphs, and a form feed where the document holds something that is not prose (a page break, an image).
     pub text: String,
     /// First and last line in the file, from 1.
     pub lines: [u32; 2],

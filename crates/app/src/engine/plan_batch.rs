@@ -352,3 +352,6 @@ fn stage_run(id: JobId, known: &KnownJob) -> Option<StageRun> {
         cancel: CancellationToken::new(),
     })
 }
+
+#[cfg(test)]
+mod tests;

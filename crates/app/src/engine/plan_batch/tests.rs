@@ -1,0 +1,255 @@
+//! Given jobs and a queue, when commands come together, then this is written and handed out.
+
+use std::time::Duration;
+
+use quillwork_domain::job::{JobSubmitted, Rejection};
+use quillwork_domain::payload::Payload;
+use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage};
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::ports::store::TaskWrite;
+
+const LEASE: LeaseToken = LeaseToken(7);
+const NOW: i64 = 1_000;
+
+fn submission(priority: i16, key: Option<&str>, body: &str) -> Command {
+    let stage = |name: &str| PlannedStage {
+        name: name.into(),
+        handler: "echo".into(),
+        max_attempts: 2,
+        timeout_ms: 1_000,
+        backoff: Backoff { initial_ms: 100, factor: 2, max_ms: 1_000 },
+        max_rate_limited: 1,
+        max_lost: 1,
+    };
+    Command::Submit(Arc::new(JobSubmitted {
+        topic: "topic".into(),
+        pipeline: "echo".into(),
+        plan: Plan::new(vec![stage("one"), stage("two")]).unwrap(),
+        settings: None,
+        priority,
+        run_at: None,
+        labels: BTreeMap::new(),
+        idempotency_key: key.map(str::to_owned),
+        request_digest: key.map(|_| Sha256Digest::of(body.as_bytes())),
+    }))
+}
+
+fn job(id: u128) -> JobId {
+    JobId(Uuid::from_u128(id))
+}
+
+fn client() -> Authority {
+    let meta = Meta {
+        actor: "client".into(),
+        tenant: "default".into(),
+        correlation_id: Uuid::from_u128(99),
+        causation_id: None,
+        traceparent: None,
+    };
+    Authority { meta, held_by: Holder::Anyone }
+}
+
+fn worker() -> Authority {
+    Authority { held_by: Holder::Lease(LEASE), ..client() }
+}
+
+/// An engine's memory without an engine.
+struct Desk {
+    cache: Cache,
+    queues: Queues,
+    head: Head,
+    backlog: u64,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let mut queues = Queues::new([("echo".into(), 4)].into_iter());
+        queues.refill("echo", vec![]);
+        Self { cache: Cache::new(1 << 20), queues, head: Head::EMPTY, backlog: 0 }
+    }
+
+    /// Plans one batch with this many free slots, and takes it for committed.
+    fn plan<T>(&mut self, n_free: usize, decide: impl FnOnce(&mut BatchPlan<'_>) -> T) -> (T, Planned) {
+        let mut n_ids = 0;
+        let mut new_event_id = || {
+            n_ids += 1;
+            Uuid::from_u128(n_ids)
+        };
+        let worker: Arc<str> = "worker".into();
+        let circumstances = Circumstances {
+            now: Timestamp::from_millis(NOW),
+            head: self.head,
+            worker: &worker,
+            lease: LEASE,
+            backlog: self.backlog,
+            max_backlog: 3,
+            owners: BTreeMap::new(),
+            new_event_id: &mut new_event_id,
+        };
+        let mut plan = BatchPlan::new(circumstances, &mut self.cache);
+        let answer = decide(&mut plan);
+        plan.fill(&mut self.queues, &mut BTreeMap::from([("echo".into(), n_free)]));
+        let planned = plan.finish();
+        self.head = planned.head;
+        self.backlog = self.backlog.saturating_add_signed(planned.growth);
+        (answer, planned)
+    }
+}
+
+fn kinds(planned: &Planned) -> Vec<(u128, &str)> {
+    planned
+        .batch
+        .entries
+        .iter()
+        .map(|entry| (entry.recorded.job.0.as_u128(), entry.recorded.kind.as_str()))
+        .collect()
+}
+
+fn completed() -> Command {
+    let json = RawValue::from_string("1".into()).unwrap();
+    let output = Payload::inline(json).unwrap();
+    Command::CompleteStage { stage: StageIndex(0), attempt: Attempt(1), output, usage: None }
+}
+
+#[test]
+fn a_submission_with_a_free_slot_starts_in_the_same_commit() {
+    let mut desk = Desk::new();
+    let (accepted, planned) =
+        desk.plan(1, |plan| plan.request(job(1), &submission(0, None, ""), None, &client()));
+    assert_eq!(accepted.unwrap().status, Status::Queued);
+    assert_eq!(kinds(&planned), [(1, "JobSubmitted"), (1, "StageStarted")]);
+    assert!(matches!(&planned.batch.tasks[..], [TaskWrite::Insert { lease: Some(LEASE), .. }]));
+    assert_eq!((planned.started.len(), planned.growth), (1, 1));
+    let causes: Vec<_> = planned.batch.entries.iter().map(|entry| entry.recorded.meta.causation_id).collect();
+    assert_eq!(causes, [None, Some(planned.batch.entries[0].recorded.event_id)]);
+}
+
+#[test]
+fn without_a_free_slot_it_waits() {
+    let mut desk = Desk::new();
+    let (_, planned) = desk.plan(0, |plan| plan.request(job(1), &submission(0, None, ""), None, &client()));
+    assert_eq!(kinds(&planned), [(1, "JobSubmitted")]);
+    assert!(matches!(&planned.batch.tasks[..], [TaskWrite::Insert { lease: None, .. }]));
+    let (_, planned) = desk.plan(1, |_| ());
+    assert_eq!(kinds(&planned), [(1, "StageStarted")]);
+    assert!(matches!(
+        &planned.batch.tasks[..],
+        [TaskWrite::Move { held_by: Holder::Nobody, lease: Some(LEASE), run_at: None, .. }]
+    ));
+}
+
+#[test]
+fn a_result_and_the_next_start_share_a_commit_unless_someone_more_urgent_waits() {
+    let mut desk = Desk::new();
+    desk.plan(1, |plan| plan.request(job(1), &submission(0, None, ""), None, &client())).0.unwrap();
+    let (_, planned) = desk.plan(1, |plan| plan.apply(job(1), completed(), &worker()));
+    assert_eq!(kinds(&planned), [(1, "StageCompleted"), (1, "StageStarted")]);
+
+    let mut desk = Desk::new();
+    desk.plan(1, |plan| plan.request(job(1), &submission(0, None, ""), None, &client())).0.unwrap();
+    desk.plan(0, |plan| plan.request(job(2), &submission(9, None, ""), None, &client())).0.unwrap();
+    let (_, planned) = desk.plan(1, |plan| plan.apply(job(1), completed(), &worker()));
+    assert_eq!(kinds(&planned), [(1, "StageCompleted"), (2, "StageStarted")]);
+    assert_eq!(planned.batch.tasks.len(), 3);
+}
+
+#[test]
+fn a_conflict_gets_its_own_verdict_and_is_left_out() {
+    let mut desk = Desk::new();
+    let ((first, unknown, twice), planned) = desk.plan(0, |plan| {
+        let first = plan.request(job(1), &submission(0, None, ""), None, &client());
+        let unknown = plan.request(job(8), &Command::Retry, None, &client());
+        let twice = plan.request(job(1), &Command::Retry, None, &client());
+        (first, unknown, twice)
+    });
+    assert!(first.is_ok());
+    assert_eq!(unknown, Err(Rejection::NotFound.into()));
+    assert_eq!(twice, Err(Rejection::NotRetryable(Status::Queued).into()));
+    assert_eq!(kinds(&planned), [(1, "JobSubmitted")]);
+}
+
+#[test]
+fn one_key_makes_one_job_also_within_a_batch() {
+    let mut desk = Desk::new();
+    let key = IdempotencyKey { tenant: "default".into(), key: "k".into() };
+    let (answers, planned) = desk.plan(0, |plan| {
+        [(1, "a"), (2, "a"), (3, "b")]
+            .map(|(id, body)| plan.request(job(id), &submission(0, Some("k"), body), Some(&key), &client()))
+    });
+    let [first, second, third] = answers;
+    assert_eq!((first.as_ref().unwrap().job, first.unwrap().replayed), (job(1), false));
+    assert_eq!((second.as_ref().unwrap().job, second.unwrap().replayed), (job(1), true));
+    assert_eq!(third, Err(Refusal::KeyReused("k".into())));
+    assert_eq!((planned.batch.entries.len(), planned.batch.keys.len()), (1, 1));
+}
+
+#[test]
+fn the_backlog_is_bounded_within_a_batch() {
+    let mut desk = Desk::new();
+    let (answers, planned) = desk.plan(0, |plan| {
+        [1, 2, 3, 4].map(|id| plan.request(job(id), &submission(0, None, ""), None, &client()).is_ok())
+    });
+    assert_eq!(answers, [true, true, true, false]);
+    assert_eq!(planned.growth, 3);
+}
+
+#[test]
+fn a_cancelled_attempt_is_told_and_its_late_word_writes_nothing() {
+    let mut desk = Desk::new();
+    desk.plan(1, |plan| plan.request(job(1), &submission(0, None, ""), None, &client())).0.unwrap();
+    let (_, planned) = desk.plan(0, |plan| plan.apply(job(1), Command::Cancel { reason: None }, &client()));
+    assert_eq!(planned.cancelled, [RunKey { job: job(1), stage: StageIndex(0), attempt: Attempt(1) }]);
+    let ((counts, said), planned) =
+        desk.plan(1, |plan| (plan.holds(job(1), &completed()), plan.apply(job(1), completed(), &worker())));
+    assert!(!counts && said.is_ok());
+    assert!(planned.batch.entries.is_empty());
+}
+
+#[test]
+fn a_failure_waits_for_its_time_and_sets_the_timer() {
+    let mut desk = Desk::new();
+    desk.plan(1, |plan| plan.request(job(1), &submission(0, None, ""), None, &client())).0.unwrap();
+    let failed = Command::FailStage {
+        stage: StageIndex(0),
+        attempt: Attempt(1),
+        class: ErrorClass::Transient,
+        message: "no".into(),
+        retry_after: Some(Duration::from_millis(500)),
+        jitter: Jitter(0),
+        at: Timestamp::from_millis(NOW),
+    };
+    let (_, planned) = desk.plan(1, |plan| plan.apply(job(1), failed, &worker()));
+    assert_eq!(kinds(&planned), [(1, "StageFailed")]);
+    assert!(planned.started.is_empty());
+    assert_eq!(desk.queues.next_due, Some(Timestamp::from_millis(NOW + 500)));
+}
+
+#[test]
+fn positions_and_hashes_follow_the_head() {
+    let mut desk = Desk::new();
+    let mut previous = chain::GENESIS;
+    let mut position = 0;
+    for id in 1..=3 {
+        let (_, planned) =
+            desk.plan(1, |plan| plan.request(job(id), &submission(0, None, ""), None, &client()));
+        for entry in planned.batch.entries {
+            position += 1;
+            assert_eq!(entry.recorded.position, Position(position));
+            assert_eq!(entry.recorded.hash, chain::link(&previous, &entry.recorded));
+            previous = entry.recorded.hash;
+        }
+    }
+    assert_eq!(desk.head, Head { position: Position(6), hash: previous });
+}
+
+#[test]
+fn a_task_whose_job_is_not_at_hand_starves_and_stays() {
+    let mut desk = Desk::new();
+    desk.plan(0, |plan| plan.request(job(1), &submission(0, None, ""), None, &client())).0.unwrap();
+    desk.cache.clear();
+    let (_, planned) = desk.plan(1, |_| ());
+    assert!(planned.started.is_empty());
+    assert_eq!(desk.queues.pop("echo").unwrap().key.job, job(1));
+}

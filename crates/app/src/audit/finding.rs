@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use quillwork_domain::chain;
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::payload::Sha256Digest;
 use serde::Serialize;
@@ -112,6 +113,22 @@ pub struct Report {
     pub unlisted: u64,
     /// What is not wrong and should be known.
     pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// The report on a store that is too damaged to be opened.
+    pub fn unopened(message: String) -> Self {
+        Self {
+            ok: false,
+            events: 0,
+            jobs: 0,
+            head: Position::START,
+            head_hash: chain::GENESIS,
+            findings: vec![Finding::new(Rule::Store, message)],
+            unlisted: 0,
+            warnings: vec![],
+        }
+    }
 }
 
 /// Lists the first findings and counts the rest.

@@ -47,6 +47,11 @@ impl LogAudit {
         self.chain.head
     }
 
+    /// How many events were read.
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
     /// Checks the next event, and returns the output it refers to.
     pub(super) fn observe(&mut self, recorded: &Recorded) -> Option<BlobRef> {
         self.events += 1;

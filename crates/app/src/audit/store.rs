@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use quillwork_domain::chain;
+use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::payload::{BlobRef, Sha256Digest};
 
 use crate::audit::finding::{Finding, Report, Rule};
 use crate::audit::log::{LogAudit, shorten};
 use crate::audit::queue::{DerivedTask, PAGE, tasks_of};
-use crate::ports::store::{LogReader, StoreError, TaskKey};
+use crate::ports::store::{Head, LogReader, StoreError, TaskKey};
 
 /// Rows read from the queue, the keys and the blobs at a time.
 const ROWS: usize = 1_000;
@@ -22,7 +24,7 @@ pub enum Scope {
     Log,
 }
 
-/// Audits what `reader` can reach.
+/// Audits what `reader` can reach. What is too damaged to be read is a finding, not an error.
 ///
 /// `progress` is told the position that was reached and the position of the head.
 pub async fn verify_store(
@@ -30,50 +32,50 @@ pub async fn verify_store(
     scope: Scope,
     mut progress: impl FnMut(Position, Position),
 ) -> Result<Report, StoreError> {
-    let mut audit = LogAudit::after(Position::START, Some(quillwork_domain::chain::GENESIS));
-    for complaint in reader.check().await? {
+    let mut audit = LogAudit::after(Position::START, Some(chain::GENESIS));
+    let mut blobs = HashSet::new();
+    for complaint in readable(&mut audit, reader.check().await)?.unwrap_or_default() {
         audit.findings.push(Finding::new(Rule::Store, complaint));
     }
-    let head = reader.head().await?;
-    let mut blobs = HashSet::new();
+    let head = readable(&mut audit, reader.head().await)?;
+    let last = match (scope, head) {
+        (Scope::Log, Some(head)) => head.position,
+        (Scope::Everything, _) | (Scope::Log, None) => Position(u64::MAX),
+    };
     let mut position = Position::START;
-    loop {
+    while position < last {
         let page = match reader.read_all(position, PAGE).await {
             Ok(page) => page,
             Err(StoreError::Corrupt(_)) => {
-                position = read_singly(reader, position, head.position, &mut audit, &mut blobs).await?;
+                let n_read = audit.events();
+                let end = head.map_or(Position(u64::MAX), |head| head.position);
+                let reached = read_singly(reader, position, end, &mut audit, &mut blobs).await?;
+                if audit.events() == n_read {
+                    let message = format!("no event after event {position} can be read");
+                    audit.findings.push(Finding::new(Rule::Store, message));
+                    break;
+                }
+                position = reached;
                 continue;
             }
             Err(error) => return Err(error),
         };
-        let Some(last) = page.last() else { break };
-        position = last.position;
-        for recorded in
-            page.iter().filter(|recorded| scope == Scope::Everything || recorded.position <= head.position)
-        {
-            if let Some(blob) = audit.observe(recorded) {
-                check_blob(reader, &mut audit, &mut blobs, blob, (recorded.position, recorded.job)).await?;
-            }
+        let Some(end) = page.last().map(|recorded| recorded.position) else { break };
+        for recorded in page.iter().filter(|recorded| recorded.position <= last) {
+            observe(reader, &mut audit, &mut blobs, recorded).await?;
         }
-        if scope == Scope::Log && position >= head.position {
-            break;
-        }
-        progress(position, head.position);
+        position = end;
+        progress(position, head.map_or(position, |head| head.position));
     }
     audit.close();
-    if audit.head() != head {
-        let found = audit.head();
-        let message = format!(
-            "the head says event {} with hash {}; the last event is {} with hash {}",
-            head.position, head.hash, found.position, found.hash
-        );
-        audit.findings.push(Finding::new(Rule::Head, message));
-    }
+    check_head(&mut audit, head);
     let warnings = match scope {
         Scope::Everything => {
-            check_queue(reader, &mut audit).await?;
-            check_keys(reader, &mut audit).await?;
-            unreferenced(reader, &blobs).await?
+            let checked = check_queue(reader, &mut audit).await;
+            readable(&mut audit, checked)?;
+            let checked = check_keys(reader, &mut audit).await;
+            readable(&mut audit, checked)?;
+            readable(&mut audit, unreferenced(reader, &blobs).await)?.unwrap_or_default()
         }
         Scope::Log => {
             vec!["queue and idempotency keys were not compared: another process is writing".to_owned()]
@@ -82,7 +84,30 @@ pub async fn verify_store(
     Ok(audit.into_report(warnings))
 }
 
-/// Reads a page with damaged events one by one; returns where it ends.
+/// Turns damage that keeps something from being read into a finding.
+fn readable<T>(audit: &mut LogAudit, read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(StoreError::Corrupt(message)) => {
+            audit.findings.push(Finding::new(Rule::Store, message));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn check_head(audit: &mut LogAudit, head: Option<Head>) {
+    let found = audit.head();
+    if let Some(head) = head.filter(|head| *head != found) {
+        let message = format!(
+            "the head says event {} with hash {}; the last event is {} with hash {}",
+            head.position, head.hash, found.position, found.hash
+        );
+        audit.findings.push(Finding::new(Rule::Head, message));
+    }
+}
+
+/// Reads a page with damaged events one by one, not beyond `head`; returns where it ends.
 async fn read_singly(
     reader: &dyn LogReader,
     after: Position,
@@ -97,9 +122,7 @@ async fn read_singly(
             Ok(page) => {
                 let Some(recorded) = page.first() else { return Ok(end) };
                 position = recorded.position;
-                if let Some(blob) = audit.observe(recorded) {
-                    check_blob(reader, audit, blobs, blob, (recorded.position, recorded.job)).await?;
-                }
+                observe(reader, audit, blobs, recorded).await?;
             }
             Err(StoreError::Corrupt(message)) => {
                 position = position.next();
@@ -110,6 +133,19 @@ async fn read_singly(
         }
     }
     Ok(position)
+}
+
+/// Checks an event, and the output it refers to.
+async fn observe(
+    reader: &dyn LogReader,
+    audit: &mut LogAudit,
+    blobs: &mut HashSet<u128>,
+    recorded: &Recorded,
+) -> Result<(), StoreError> {
+    match audit.observe(recorded) {
+        Some(blob) => check_blob(reader, audit, blobs, blob, (recorded.position, recorded.job)).await,
+        None => Ok(()),
+    }
 }
 
 /// Checks that an output is there and is what its event says, once.

@@ -121,7 +121,7 @@ impl Origin {
 fn canonical(folder: &Path) -> Result<PathBuf, ProviderError> {
     let told = |problem: &str| {
         ProviderError::permanent(format!(
-            "cannot search the corpus folder {}: {problem}; set corpus.path to a folder with md, html or txt files",
+            "cannot search the corpus folder {}: {problem}; set corpus (or --corpus) to a folder with md, html or txt files",
             folder.display()
         ))
     };

@@ -54,11 +54,11 @@ pub(crate) fn refresh(
     if listing.files.is_empty() {
         let Origin::Folder(folder) = origin else {
             return Err(ProviderError::permanent(
-                "this binary has no documentation built in; set corpus.path",
+                "this binary has no documentation built in; name a folder with --corpus",
             ));
         };
         return Err(ProviderError::permanent(format!(
-            "no md, html or txt file in the corpus folder {}; put documents there, or set corpus.path",
+            "no md, html or txt file in the corpus folder {}; put documents there, or name another folder with --corpus",
             folder.display()
         )));
     }

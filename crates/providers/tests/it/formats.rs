@@ -143,7 +143,7 @@ async fn a_missing_or_empty_corpus_says_what_to_do() {
     let missing = library.outside().join("missing");
     let error = search(&Corpus::folder(&missing, &library.index_dir()), "zebra").await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Permanent);
-    assert!(error.message.contains("missing") && error.message.contains("corpus.path"), "{error}");
+    assert!(error.message.contains("missing") && error.message.contains("--corpus"), "{error}");
 
     library.put("file.md", fixture("leases.md"));
     let file = library.corpus_dir().join("file.md");

@@ -66,7 +66,7 @@ fn a_file_of_another_kind_is_refused() {
 fn a_newer_schema_is_refused() {
     let dir = InTempDir::new();
     drop(open(&dir.own()).unwrap());
-    let conn = rusqlite::Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
+    let conn = Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
     conn.pragma_update(None, "user_version", 99).unwrap();
     drop(conn);
     let error = open(&dir.own()).map(drop).unwrap_err().to_string();
@@ -77,12 +77,18 @@ fn a_newer_schema_is_refused() {
 async fn a_damaged_row_is_named() {
     let dir = InTempDir::new();
     conformance::appending_and_reading(&dir).await;
-    let conn = rusqlite::Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
-    conn.execute("UPDATE events SET meta = x'7b' WHERE position = 3", []).unwrap();
-    drop(conn);
-    let (_writer, reader) = open(&dir.own()).unwrap();
-    let error = reader.read_all(quillwork_domain::id::Position(0), 10).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Corrupt(message) if message.contains("event 3")), "{error}");
+    let conn = Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
+    for (damage, position) in [
+        ("meta = x'7b' WHERE position = 3", "event 3"),
+        // The same values in other letters.
+        ("meta = CAST(replace(CAST(meta AS TEXT), '-', '') AS BLOB) WHERE position = 2", "event 2"),
+        ("stream = x'00' WHERE position = 1", "event 1"),
+    ] {
+        conn.execute(&format!("UPDATE events SET {damage}"), []).unwrap();
+        let (_writer, reader) = open(&dir.own()).unwrap();
+        let error = reader.read_all(quillwork_domain::id::Position(0), 10).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Corrupt(message) if message.contains(position)), "{error}");
+    }
 }
 
 /// The hot statements use their indexes, also when there are no statistics.
@@ -90,7 +96,7 @@ async fn a_damaged_row_is_named() {
 fn no_hot_statement_scans_a_table() {
     let dir = InTempDir::new();
     let _open = open(&dir.own()).unwrap();
-    let conn = rusqlite::Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
+    let conn = Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
     for sql in [
         "SELECT stream FROM tasks WHERE lease IS NULL AND handler = 'h' AND priority = 0 AND run_at <= 5 ORDER BY run_at, stream, stage LIMIT 9",
         "SELECT version FROM events WHERE stream = x'00' ORDER BY version",

@@ -267,6 +267,15 @@ async fn rows_that_cannot_be_read_are_named_and_passed() {
 }
 
 #[tokio::test]
+async fn a_log_that_cannot_be_read_at_all_ends_the_audit() {
+    let mut log = valid();
+    log.corrupt = (1..=log.events.len() as u64).collect();
+    let report = verify(&log).await;
+    assert_finds(&report, Rule::Store, |finding| finding.message.contains("after event 0"));
+    assert_eq!(report.events, 0);
+}
+
+#[tokio::test]
 async fn a_queue_that_differs_is_named() {
     let log = valid();
     let keys: Vec<_> = log.tasks.keys().copied().collect();

@@ -95,19 +95,18 @@ impl Memory {
             let handler = submitted.plan.get(stage).unwrap().handler.as_str().into();
             self.tasks.insert(key, (Task { key, handler, priority: submitted.priority, run_at }, None));
         };
-        let submitted = match event {
-            Event::JobSubmitted(submitted) => submitted.clone(),
-            _ => match &before.submitted {
-                Some(submitted) => submitted.clone(),
-                None => return,
-            },
+        let submitted = if let Event::JobSubmitted(submitted) = event {
+            submitted
+        } else {
+            let Some(submitted) = &before.submitted else { return };
+            submitted
         };
         match react(before, event) {
             None => {}
-            Some(TaskChange::Open { stage, run_at }) => open(stage, &submitted, run_at.unwrap_or(now)),
-            Some(TaskChange::Release { stage, run_at }) => open(stage, &submitted, run_at),
+            Some(TaskChange::Open { stage, run_at }) => open(stage, submitted, run_at.unwrap_or(now)),
+            Some(TaskChange::Release { stage, run_at }) => open(stage, submitted, run_at),
             Some(TaskChange::Advance { from, to }) => {
-                open(to, &submitted, now);
+                open(to, submitted, now);
                 self.tasks.remove(&TaskKey { job, stage: from });
             }
             Some(TaskChange::Lease { stage }) => {

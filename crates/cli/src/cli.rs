@@ -1,0 +1,133 @@
+//! The command line: every command and the flags they share.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::commands::{audit, bench, config, job, rebuild, run};
+use crate::config::{Config, ConfigError, Overrides, load};
+
+/// Durable jobs that research a topic and write about it.
+#[derive(Debug, Parser)]
+#[command(name = "quillwork", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that may stand before or after the command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Configuration file [default: ./quillwork.toml if it is there].
+    #[arg(long, global = true, value_name = "FILE", env = "QUILLWORK_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder that holds everything this process keeps [default: ./quillwork-data].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<String>,
+    /// Where the log is kept [default: SQLite in the data directory].
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// Address of the HTTP API [default: 127.0.0.1:7070].
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one job in a process of its own and print its article.
+    Run(run::Args),
+    /// Run API, workers and projections in one process.
+    Up,
+    /// Run only the API (not with SQLite: use `up`).
+    Api,
+    /// Run only the workers (not with SQLite: use `up`).
+    Worker,
+    /// Run only the projections (not with SQLite: use `up`).
+    Projector,
+    /// Create or upgrade the schema of the store.
+    Migrate,
+    /// Submit, watch and steer jobs on a server.
+    Job(job::Args),
+    /// Rebuild the queue and the read models from the log. The server must be stopped.
+    Rebuild(rebuild::Args),
+    /// Check or export the log.
+    Audit(audit::Args),
+    /// Load a running server and report latencies and throughput.
+    Bench(bench::Args),
+    /// Check, show or describe the configuration.
+    Config(config::Args),
+}
+
+impl Cli {
+    /// The runtime the command needs: all cores for work, one thread for everything else.
+    pub(crate) fn runtime(&self) -> anyhow::Result<Runtime> {
+        let mut builder = match self.command {
+            Command::Run(_) | Command::Up => Builder::new_multi_thread(),
+            Command::Api
+            | Command::Worker
+            | Command::Projector
+            | Command::Migrate
+            | Command::Job(_)
+            | Command::Rebuild(_)
+            | Command::Audit(_)
+            | Command::Bench(_)
+            | Command::Config(_) => Builder::new_current_thread(),
+        };
+        builder.enable_all().build().context("cannot start the runtime")
+    }
+}
+
+impl Globals {
+    /// The effective configuration.
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
+        self.load_with(vec![])
+    }
+
+    /// The effective configuration, with flags of a command.
+    pub(crate) fn load_with(&self, more: Overrides) -> Result<Config, ConfigError> {
+        load(self.config.as_deref(), std::env::vars_os(), &self.overrides(more))
+    }
+
+    /// Settings given as flags.
+    pub(crate) fn overrides(&self, more: Overrides) -> Overrides {
+        let flags = [
+            ("--data-dir", "data_dir", &self.data_dir),
+            ("--store", "store", &self.store),
+            ("--listen", "listen", &self.listen),
+        ];
+        let given = flags.into_iter().filter_map(|(flag, key, text)| Some((flag, key, text.clone()?)));
+        given.chain(more).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_command() {
+        for line in [
+            ["quillwork", "--data-dir", "d", "--listen", "127.0.0.1:1", "up"],
+            ["quillwork", "up", "--data-dir", "d", "--listen", "127.0.0.1:1"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.globals.data_dir.as_deref(), Some("d"));
+            assert_eq!(cli.globals.listen.as_deref(), Some("127.0.0.1:1"));
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `config check`: is this configuration usable?
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::Globals;
+use crate::output;
+
+pub(super) fn run(globals: &Globals, file: Option<PathBuf>) -> anyhow::Result<u8> {
+    let globals = Globals { config: file.or_else(|| globals.config.clone()), ..globals.clone() };
+    let config = globals.load()?;
+    if globals.json {
+        output::json(&json!({ "ok": true, "settings": config.settings }))?;
+    } else {
+        output::line("the configuration is valid")?;
+    }
+    Ok(0)
+}

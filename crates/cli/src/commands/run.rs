@@ -1,0 +1,210 @@
+//! `run`: one job in a process of its own.
+//!
+//! The article goes to standard output, progress to standard error.
+
+mod progress;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use quillwork_app::engine::{Caller, Submission};
+use quillwork_app::payload::unpack;
+use quillwork_app::ports::store::Entry;
+use quillwork_domain::id::{JobId, Version};
+use quillwork_domain::job::{Event, Job, JobSubmitted, Phase, evolve};
+use quillwork_domain::payload::Payload;
+use quillwork_domain::wire;
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use self::progress::Progress;
+use crate::cli::Globals;
+use crate::config::Config;
+use crate::exit::{FAILED, INTERRUPTED, Usage};
+use crate::local::Local;
+use crate::signals::Signals;
+use crate::{logging, output};
+
+/// How long a cancelled stage may take to notice.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The longest topic, as over HTTP.
+const MAX_TOPIC_CHARS: usize = 2_000;
+
+/// Events read at a time.
+const PAGE: usize = 256;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to write about.
+    topic: String,
+    /// Folder to search; the documentation that comes with the binary if absent.
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<String>,
+    /// What the job goes through; the configured default if absent.
+    #[arg(long)]
+    pipeline: Option<String>,
+    /// Length of the article, at most about.
+    #[arg(long, value_name = "WORDS")]
+    max_words: Option<u32>,
+    /// Write the article to a file.
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// How the job ended.
+enum Ended {
+    Completed(Payload),
+    Failed(String),
+    Interrupted,
+}
+
+pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
+    let corpus = args.corpus.clone().map(|folder| ("--corpus", "corpus", folder));
+    let config = quiet(globals.load_with(corpus.into_iter().collect())?);
+    logging::start(&config.settings)?;
+    let mut signals = Signals::new()?;
+
+    let local = Local::start(&config).await?;
+    let submission = submission(&local, &args)?;
+    let job = submission.id;
+    let ended = tokio::select! {
+        ended = follow(&local, submission) => ended?,
+        () = signals.next() => {
+            let reason = Some("interrupted at the terminal".to_owned());
+            // It may have ended in this moment, and then there is nothing to cancel.
+            let _ = local.engine.cancel(caller(), job, reason).await;
+            Ended::Interrupted
+        }
+    };
+    let code = deliver(&local, job, &args, globals.json, ended).await;
+    local.end(GRACE).await?;
+    code
+}
+
+/// Logs would run into the progress; without a word from the operator only errors are shown.
+fn quiet(mut config: Config) -> Config {
+    if config.is_default("log") {
+        config.settings.log = "error".to_owned();
+    }
+    config
+}
+
+fn caller() -> Caller {
+    Caller {
+        actor: "cli".to_owned(),
+        tenant: "default".to_owned(),
+        correlation_id: Uuid::now_v7(),
+        traceparent: None,
+    }
+}
+
+fn submission(local: &Local, args: &Args) -> Result<Submission, Usage> {
+    let topic = args.topic.trim();
+    if topic.is_empty() || topic.chars().count() > MAX_TOPIC_CHARS || topic.chars().any(char::is_control) {
+        return Err(Usage(format!("the topic: expected 1 to {MAX_TOPIC_CHARS} characters on one line")));
+    }
+    let wrong = |error: quillwork_app::catalog::NotInCatalog| Usage(error.to_string());
+    let (pipeline, plan) = local.catalog.pipeline(args.pipeline.as_deref()).map_err(wrong)?;
+    let settings = args.max_words.map(|words| json!({ "generation": { "max_words": words } }));
+    let settings = settings.and_then(|settings| serde_json::value::to_raw_value(&settings).ok());
+    if let Some(settings) = &settings {
+        local.catalog.check_settings(pipeline, plan, settings).map_err(wrong)?;
+    }
+    let job = JobSubmitted {
+        topic: topic.to_owned(),
+        pipeline: pipeline.to_owned(),
+        plan: plan.clone(),
+        settings: settings.map(Arc::from),
+        // Whatever else waits in this data directory has waited before and can wait on.
+        priority: i16::MAX,
+        run_at: None,
+        labels: Default::default(),
+        idempotency_key: None,
+        request_digest: None,
+    };
+    Ok(Submission { id: JobId(Uuid::now_v7()), job: Arc::new(job) })
+}
+
+/// Submits the job and shows what happens to it until it ends.
+async fn follow(local: &Local, submission: Submission) -> anyhow::Result<Ended> {
+    let id = submission.id;
+    let feed = local.engine.feed().clone();
+    let watch = feed.watch(id);
+    let mut progress = Progress::new(id, &submission.job.plan);
+    let mut reports = local.engine.progress().listen();
+    let mut verdicts = local.engine.submit(caller(), vec![submission]).await;
+    verdicts.pop().context("the engine gave no verdict")??;
+
+    let mut job = Job::default();
+    let mut last_output = None;
+    loop {
+        let changed = watch.changed();
+        tokio::pin!(changed);
+        for entry in news(local, id, job.version).await? {
+            progress.show(&entry);
+            if let Event::StageCompleted(completed) = &entry.event {
+                last_output = Some(completed.output.clone());
+            }
+            job = evolve(job, &entry.event);
+        }
+        match (job.phase, last_output.take_if(|_| job.phase == Phase::Completed)) {
+            (Phase::Completed, Some(output)) => return Ok(Ended::Completed(output)),
+            (Phase::Failed | Phase::Completed, _) => {
+                let error = job.error.map(|error| format!("{}: {}", error.class, error.message));
+                return Ok(Ended::Failed(error.unwrap_or_default()));
+            }
+            (Phase::Cancelled, _) => return Ok(Ended::Failed("it was cancelled".to_owned())),
+            (Phase::New | Phase::Waiting { .. } | Phase::Running | Phase::Retrying { .. }, _) => {}
+        }
+        loop {
+            tokio::select! {
+                () = &mut changed => break,
+                // Missed reports are made up for by the next one.
+                Ok(report) = reports.recv() => progress.report(&report),
+            }
+        }
+    }
+}
+
+/// The job's events after `version`.
+async fn news(local: &Local, id: JobId, version: Version) -> anyhow::Result<Vec<Entry>> {
+    let recorded = local.reader.stream(id, version.0, PAGE).await?;
+    recorded.into_iter().map(|recorded| Ok(Entry { event: wire::decode(&recorded)?, recorded })).collect()
+}
+
+/// The article, in whatever a pipeline ends with.
+#[derive(Deserialize)]
+struct Markdown {
+    markdown: String,
+}
+
+async fn deliver(local: &Local, job: JobId, args: &Args, json: bool, ended: Ended) -> anyhow::Result<u8> {
+    let output = match ended {
+        Ended::Completed(output) => unpack(local.reader.as_ref(), &output).await?,
+        Ended::Failed(reason) => {
+            output::note(&format!("error: the job failed: {reason}"));
+            return Ok(FAILED);
+        }
+        Ended::Interrupted => {
+            output::note(&format!("interrupted; job {job} is cancelled"));
+            return Ok(INTERRUPTED);
+        }
+    };
+    let text = match serde_json::from_str::<Markdown>(output.get()) {
+        Ok(article) if !json => article.markdown,
+        Ok(_) | Err(_) => output.get().to_owned(),
+    };
+    let text = format!("{}\n", text.trim_end());
+    match &args.out {
+        Some(path) => {
+            std::fs::write(path, text)
+                .with_context(|| format!("cannot write the article to {}", path.display()))?;
+        }
+        None => output::write(&text)?,
+    }
+    Ok(0)
+}

@@ -1,0 +1,16 @@
+//! The configuration: one TOML file, the environment and the flags.
+//!
+//! A flag wins over the environment, the environment over the file, the file over the default. Each layer is checked
+//! by itself, so that an error can say where the wrong value stands.
+
+mod duration;
+mod error;
+mod file;
+mod layers;
+mod pipelines;
+mod settings;
+
+pub(crate) use duration::Span;
+pub(crate) use error::ConfigError;
+pub(crate) use layers::{Config, Overrides, load, show_value};
+pub(crate) use settings::{LogFormat, Settings};

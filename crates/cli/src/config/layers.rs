@@ -1,0 +1,351 @@
+//! Laying the sources over each other, and remembering where each value came from.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use quillwork_domain::plan::Plan;
+use toml::{Table, Value};
+
+use crate::config::error::{ConfigError, Place, did_you_mean};
+use crate::config::file::{line_of_key, read_file};
+use crate::config::settings::Settings;
+use crate::stages;
+
+const PREFIX: &str = "QUILLWORK_";
+
+/// Variables that are no settings: read elsewhere.
+const OTHER_VARIABLES: [&str; 2] = ["QUILLWORK_SERVER", "QUILLWORK_CONFIG"];
+
+/// The effective configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) settings: Settings,
+    /// By key path, such as `limits.max_batch`: every value that is set.
+    pub(crate) values: BTreeMap<String, (Value, Origin)>,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(PathBuf),
+    Variable(String),
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Variable(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// Values given as flags: the flag, the key, the text.
+pub(crate) type Overrides = Vec<(&'static str, &'static str, String)>;
+
+/// Reads every layer. `file` must exist if it is named; `variables` is the environment.
+pub(crate) fn load(
+    file: Option<&Path>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    overrides: &Overrides,
+) -> Result<Config, ConfigError> {
+    let mut values = BTreeMap::new();
+    let defaults = Table::try_from(Settings::default())
+        .map_err(|error| ConfigError::Syntax { place: Place::Default, reason: error.to_string() })?;
+    lay(&mut values, "", defaults, &Origin::Default);
+    let known: Vec<String> = known_keys(&values);
+
+    if let Some((path, table)) = read_file(file)? {
+        lay(&mut values, "", table, &Origin::File(path));
+    }
+    for (name, text) in variables {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+        if OTHER_VARIABLES.contains(&name) || name.starts_with("QUILLWORK_TEST_") {
+            continue;
+        }
+        // What composes containers sets a variable to nothing to say nothing.
+        if text.is_empty() {
+            continue;
+        }
+        let place = Place::Variable(name.to_owned());
+        let Some(text) = text.to_str() else {
+            return Err(ConfigError::Syntax { place, reason: "the value is not UTF-8".into() });
+        };
+        let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
+        let table = read_value(&place, &key, text, &known)?;
+        lay(&mut values, "", table, &Origin::Variable(name.to_owned()));
+    }
+    for (flag, key, text) in overrides {
+        let table = read_value(&Place::Flag(flag), key, text, &known)?;
+        lay(&mut values, "", table, &Origin::Flag(flag));
+    }
+    finish(values)
+}
+
+/// Turns the layered values into settings, and checks what only shows when all are together.
+fn finish(values: BTreeMap<String, (Value, Origin)>) -> Result<Config, ConfigError> {
+    let mut table = Table::new();
+    for (key, (value, _)) in &values {
+        insert(&mut table, key, value.clone());
+    }
+    let settings =
+        serde_path_to_error::deserialize::<_, Settings>(table).map_err(|error| ConfigError::Value {
+            place: Place::Default,
+            key: error.path().to_string(),
+            reason: error.inner().message().to_owned(),
+        })?;
+    let config = Config { settings, values };
+    let plans = config.settings.plans().map_err(|(key, reason)| config.wrong(&key, reason))?;
+    if !plans.contains_key(&config.settings.default_pipeline) {
+        let known: Vec<&str> = plans.keys().map(String::as_str).collect();
+        let name = &config.settings.default_pipeline;
+        return Err(config.wrong(
+            "default_pipeline",
+            format!("there is no pipeline {name:?}; the pipelines are: {}", known.join(", ")),
+        ));
+    }
+    check_handlers(&config, &plans)?;
+    Ok(config)
+}
+
+/// Every handler that is named must exist.
+fn check_handlers(config: &Config, plans: &BTreeMap<String, Plan>) -> Result<(), ConfigError> {
+    let known: Vec<&str> =
+        stages::handlers(&config.settings).into_iter().map(|handler| handler.name).collect();
+    let check = |key: String, handler: &str| {
+        if known.contains(&handler) {
+            return Ok(());
+        }
+        let hint = did_you_mean(handler, known.iter().copied());
+        let known = known.join(", ");
+        Err(config.wrong(&key, format!("there is no handler {handler:?}; the handlers are: {known}{hint}")))
+    };
+    for handler in config.settings.stages.keys() {
+        check(format!("stages.{handler}.concurrency"), handler)?;
+    }
+    for (pipeline, plan) in plans {
+        for stage in plan.stages() {
+            check(format!("pipelines.{pipeline}.stages"), &stage.handler)?;
+        }
+    }
+    Ok(())
+}
+
+impl Config {
+    /// True if nobody has set `key`.
+    pub(crate) fn is_default(&self, key: &str) -> bool {
+        self.values.get(key).is_none_or(|(_, origin)| *origin == Origin::Default)
+    }
+
+    /// An error about a value of the effective configuration.
+    pub(crate) fn wrong(&self, key: &str, reason: String) -> ConfigError {
+        let place = match self.values.get(key).map(|(_, origin)| origin) {
+            Some(Origin::File(path)) => {
+                let line = std::fs::read_to_string(path).ok().and_then(|text| line_of_key(&text, key));
+                match line {
+                    Some(line) => Place::File { path: path.clone(), line },
+                    None => Place::WholeFile(path.clone()),
+                }
+            }
+            Some(Origin::Variable(name)) => Place::Variable(name.clone()),
+            Some(Origin::Flag(flag)) => Place::Flag(flag),
+            Some(Origin::Default) | None => Place::Default,
+        };
+        ConfigError::Value { place, key: key.to_owned(), reason }
+    }
+}
+
+/// Reads one value from text: as TOML if it is a number, a list or a table, else as it is.
+fn read_value(place: &Place, key: &str, text: &str, known: &[String]) -> Result<Table, ConfigError> {
+    let literal = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    let literal = literal.filter(|value| !value.is_str());
+    let mut candidates: Vec<Value> = literal.into_iter().chain([Value::String(text.to_owned())]).collect();
+    let mut first_error = None;
+    for candidate in candidates.drain(..) {
+        let mut table = Table::new();
+        insert(&mut table, key, candidate);
+        match serde_path_to_error::deserialize::<_, Settings>(table.clone()) {
+            Ok(_) => return Ok(table),
+            Err(error) => first_error = first_error.or(Some(error.inner().message().to_owned())),
+        }
+    }
+    let mut reason = first_error.unwrap_or_default();
+    if let Place::Variable(name) = place
+        && reason.starts_with("unknown field")
+    {
+        let variables: Vec<String> =
+            known.iter().map(|key| PREFIX.to_owned() + &key.replace('.', "__").to_uppercase()).collect();
+        let hint = did_you_mean(name, variables.iter().map(String::as_str));
+        reason = format!("there is no such setting{hint} (`quillwork config show` lists the settings)");
+        return Err(ConfigError::Syntax { place: place.clone(), reason });
+    }
+    Err(ConfigError::Value { place: place.clone(), key: key.to_owned(), reason })
+}
+
+/// Every key that may be set, whether it has a default or not.
+fn known_keys(defaults: &BTreeMap<String, (Value, Origin)>) -> Vec<String> {
+    let optional = ["store", "corpus", "log_format"].map(str::to_owned);
+    defaults.keys().cloned().chain(optional).collect()
+}
+
+/// Puts the leaves of `table` over `values`.
+fn lay(values: &mut BTreeMap<String, (Value, Origin)>, prefix: &str, table: Table, origin: &Origin) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        if let Value::Table(inner) = value {
+            lay(values, &key, inner, origin);
+        } else {
+            values.insert(key, (value, origin.clone()));
+        }
+    }
+}
+
+fn insert(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = table.entry(first).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// A value as `config show` prints it.
+pub(crate) fn show_value(value: &Value) -> String {
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str, variables: &[(&str, &str)], overrides: &Overrides) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("q.toml");
+        std::fs::write(&path, text).unwrap();
+        let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        load(Some(&path), variables, overrides)
+            .map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+        let file = "listen = '127.0.0.1:1'\nlease = '1s'\n[limits]\nmax_batch = 1\nmax_pending = 5\n";
+        let variables = [
+            ("QUILLWORK_LISTEN", "127.0.0.1:2"),
+            ("QUILLWORK_LIMITS__MAX_BATCH", "2"),
+            ("QUILLWORK_LEASE", ""),
+            ("HOME", "/"),
+        ];
+        let flags = vec![("--listen", "listen", "127.0.0.1:3".to_owned())];
+        let config = load_text(file, &variables, &flags).unwrap();
+        assert_eq!(config.settings.listen.port(), 3);
+        assert_eq!(config.settings.limits.max_batch, 2);
+        assert_eq!(config.settings.limits.max_pending, 5);
+        assert_eq!(config.settings.limits.max_backlog, 1_000_000);
+        assert_eq!(config.values["listen"].1, Origin::Flag("--listen"));
+        assert_eq!(
+            config.values["limits.max_batch"].1,
+            Origin::Variable("QUILLWORK_LIMITS__MAX_BATCH".into())
+        );
+        assert!(matches!(config.values["lease"].1, Origin::File(_)));
+        assert_eq!(config.values["data_dir"].1, Origin::Default);
+    }
+
+    #[test]
+    fn tables_are_merged_and_lists_replaced() {
+        let file = "[stages.research]\nconcurrency = 9\n[pipelines.article]\nstages = ['research']\n\
+                    [pipelines.own]\nstages = [{ handler = 'echo', max_attempts = 7 }]\n";
+        let config =
+            load_text(file, &[("QUILLWORK_PIPELINES__TWO__STAGES", "['echo', 'echo']")], &vec![]).unwrap();
+        let plans = config.settings.plans().unwrap();
+        assert_eq!(plans.keys().collect::<Vec<_>>(), ["article", "echo", "own", "two"]);
+        assert_eq!(plans["article"].len(), 1);
+        assert_eq!(plans["own"].stages()[0].max_attempts, 7);
+        assert_eq!(config.settings.stages["research"].concurrency, 9);
+        assert_eq!(config.settings.stages["echo"].concurrency, 64);
+    }
+
+    #[test]
+    fn text_that_looks_like_a_number_may_be_text() {
+        let config = load_text("", &[("QUILLWORK_DATA_DIR", "2026")], &vec![]).unwrap();
+        assert_eq!(config.settings.data_dir, Path::new("2026"));
+    }
+
+    /// A file, variables, and what the error must say.
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let cases: [Case; 17] = [
+            ("lissten = 1", &[], &["q.toml:1: lissten: unknown field `lissten`", "`listen`"]),
+            ("\n\n[limits]\nmax_batch = 'x'", &[], &["q.toml:4: limits.max_batch:", "\"x\""]),
+            ("[limits]\nmax_batch = 0", &[], &["q.toml:2: limits.max_batch: expected at least 1, got 0"]),
+            ("[limits]\nmax = 0", &[], &["q.toml:2: limits.max: unknown field `max`", "`max_batch`"]),
+            ("lease = '5 parsecs'", &[], &["q.toml:1: lease: expected a duration", "5 parsecs"]),
+            ("lease = ", &[], &["q.toml:1: "]),
+            ("listen = 'here'", &[], &["q.toml:1: listen: expected an IP address", "\"here\""]),
+            ("log_format = 'xml'", &[], &["log_format: unknown variant `xml`, expected `json` or `text`"]),
+            ("log = 'inof'", &[], &["log: ", "accepted: off, error"]),
+            ("store = 'postgres://u:secret@h/d'", &[], &["store: PostgreSQL is not in this version"]),
+            (
+                "default_pipeline = 'nope'",
+                &[],
+                &["q.toml:1: default_pipeline: there is no pipeline", "article, echo"],
+            ),
+            (
+                "\n[pipelines.a]\nstages = ['ecko']",
+                &[],
+                &["q.toml:3: pipelines.a.stages: there is no handler", "mean echo"],
+            ),
+            (
+                "[stages.ecko]\nconcurrency = 1",
+                &[],
+                &["q.toml:2: stages.ecko.concurrency: there is no handler", "mean echo"],
+            ),
+            (
+                "[pipelines.a]\nstages = []",
+                &[],
+                &["q.toml:2: pipelines.a.stages: a plan needs at least one stage"],
+            ),
+            (
+                "[pipelines.a]\nstages = [{handler='echo', x=1}]",
+                &[],
+                &["q.toml:2: pipelines.a.stages[0]", "`x`"],
+            ),
+            (
+                "",
+                &[("QUILLWORK_LISSTEN", "x")],
+                &["QUILLWORK_LISSTEN: there is no such setting; did you mean QUILLWORK_LISTEN?"],
+            ),
+            (
+                "",
+                &[("QUILLWORK_LIMITS__MAX_BATCH", "-1")],
+                &["environment variable QUILLWORK_LIMITS__MAX_BATCH: limits.max_batch", "-1"],
+            ),
+        ];
+        for (file, variables, expected) in cases {
+            let error = load_text(file, variables, &vec![]).unwrap_err();
+            for part in expected {
+                assert!(error.contains(part), "{error}\nlacks {part}");
+            }
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let error = load(Some(Path::new("/nonexistent/q.toml")), [], &vec![]).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/q.toml"));
+    }
+}

@@ -1,0 +1,21 @@
+//! Logs: on standard error, as text for people or as JSON for programs.
+
+use std::io::{self, IsTerminal as _};
+
+use anyhow::Context as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, Settings};
+
+/// Starts logging as configured.
+pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
+    let on_terminal = io::stderr().is_terminal();
+    let format = settings.log_format.unwrap_or(if on_terminal { LogFormat::Text } else { LogFormat::Json });
+    let filter = EnvFilter::try_new(&settings.log).context("the setting log cannot be used")?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = match format {
+        LogFormat::Text => subscriber.with_ansi(on_terminal).try_init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).with_span_list(false).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}

@@ -1,0 +1,27 @@
+//! The binary: reads the command line, runs one command, says what went wrong.
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod exit;
+mod local;
+mod logging;
+mod output;
+mod signals;
+mod stages;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let outcome = cli.runtime().and_then(|runtime| {
+        let outcome = runtime.block_on(commands::dispatch(cli));
+        // What blocks a thread by now, such as reading the terminal, must not hold up the end.
+        runtime.shutdown_background();
+        outcome
+    });
+    exit::code(outcome)
+}

@@ -1,0 +1,199 @@
+//! `job_summary`: where each job stands.
+
+use std::collections::BTreeMap;
+
+use quillwork_app::ports::store::Entry;
+use quillwork_domain::id::{Attempt, JobId, Position, Version};
+use quillwork_domain::job::{Event, JobError, Status, Usage};
+use quillwork_domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A job as clients read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSummary {
+    pub id: JobId,
+    /// As of the last event; see [`JobSummary::at`].
+    pub status: Status,
+    pub topic: String,
+    pub pipeline: String,
+    /// The stage that runs or waits; the last one once the job is completed.
+    pub stage: Option<String>,
+    /// How often that stage was started.
+    pub attempt: Attempt,
+    /// Who runs that stage now; None while it waits.
+    pub worker: Option<String>,
+    /// Since when.
+    pub stage_started_at: Option<Timestamp>,
+    pub progress: Progress,
+    pub submitted_at: Timestamp,
+    /// When the first stage was started for the first time.
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// Why the job failed, while it is failed.
+    pub error: Option<JobError>,
+    pub labels: BTreeMap<String, String>,
+    /// The version of the last event that is folded in.
+    pub version: Version,
+    /// The position of the last event that is folded in.
+    pub position: Position,
+    pub priority: i16,
+    /// Not before this time.
+    pub run_at: Option<Timestamp>,
+    /// When the next attempt may start, while the job is retrying.
+    pub retry_at: Option<Timestamp>,
+    pub updated_at: Timestamp,
+    pub tenant: String,
+    /// The names of all stages, in order.
+    pub stages: Vec<String>,
+    /// Tokens that providers were paid for, over all attempts that completed.
+    pub usage: Option<Usage>,
+    /// The position of the job's first event: the order of lists.
+    pub submitted_position: Position,
+}
+
+/// Completed stages, out of how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: u32,
+    pub total: u32,
+}
+
+impl JobSummary {
+    /// The job as it shows at `now`: a scheduled job is queued once its time has come, without any event.
+    pub fn at(mut self, now: Timestamp) -> Self {
+        if self.status == Status::Scheduled && self.run_at.is_none_or(|run_at| run_at <= now) {
+            self.status = Status::Queued;
+        }
+        self
+    }
+
+    /// The place of the current stage in the plan, from 0.
+    pub fn stage_index(&self) -> u32 {
+        // All stages are done in a completed job, whose current stage is the last one.
+        self.progress.done.min(self.progress.total.saturating_sub(1))
+    }
+
+    /// A job without a running stage waits: in the queue at first, and between stages it counts as running.
+    fn waiting(&self) -> Status {
+        if self.progress.done == 0 { Status::Queued } else { Status::Running }
+    }
+}
+
+/// Folds one event into the row of its job.
+///
+/// Pure and total. The projector, rebuilds and questions about the past all use it. A job begins with `JobSubmitted`;
+/// anything before that folds to nothing.
+pub fn fold(summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
+    let recorded = &entry.recorded;
+    let Some(mut job) = summary else {
+        return submitted(entry);
+    };
+    let at = recorded.recorded_at;
+    match &entry.event {
+        // A job is submitted once; a second time changes nothing but the version.
+        Event::JobSubmitted(_) | Event::StepRecorded(_) => {}
+        Event::StageStarted(started) => {
+            job.status = Status::Running;
+            job.attempt = started.attempt;
+            job.worker = Some(started.worker.clone());
+            job.stage_started_at = Some(at);
+            job.started_at.get_or_insert(at);
+            job.retry_at = None;
+        }
+        Event::StageCompleted(completed) => {
+            (job.worker, job.stage_started_at) = (None, None);
+            job.progress.done = (job.progress.done + 1).min(job.progress.total);
+            if job.progress.done < job.progress.total {
+                job.stage = job.stages.get(job.progress.done as usize).cloned();
+                job.attempt = Attempt::default();
+            }
+            if let Some(used) = &completed.usage {
+                let sum = job.usage.get_or_insert(Usage { input_tokens: 0, output_tokens: 0 });
+                sum.input_tokens = sum.input_tokens.saturating_add(used.input_tokens);
+                sum.output_tokens = sum.output_tokens.saturating_add(used.output_tokens);
+            }
+        }
+        Event::StageFailed(failed) => {
+            (job.worker, job.stage_started_at) = (None, None);
+            job.status = if failed.retry_at.is_some() { Status::Retrying } else { Status::Failed };
+            job.retry_at = failed.retry_at;
+        }
+        Event::JobCompleted(_) => {
+            job.status = Status::Completed;
+            job.finished_at = Some(at);
+        }
+        Event::JobFailed(failed) => {
+            job.status = Status::Failed;
+            job.error = Some(failed.error.clone());
+            job.finished_at = Some(at);
+            (job.worker, job.stage_started_at, job.retry_at) = (None, None, None);
+        }
+        Event::JobCancelled(_) => {
+            job.status = Status::Cancelled;
+            job.finished_at = Some(at);
+            (job.worker, job.stage_started_at, job.retry_at) = (None, None, None);
+        }
+        Event::JobRetried(_) => {
+            job.status = job.waiting();
+            job.error = None;
+            job.finished_at = None;
+        }
+    }
+    job.version = recorded.version;
+    job.position = recorded.position;
+    job.updated_at = at;
+    Some(job)
+}
+
+fn submitted(entry: &Entry) -> Option<JobSummary> {
+    let Event::JobSubmitted(submitted) = &entry.event else { return None };
+    let recorded = &entry.recorded;
+    let stages: Vec<String> = submitted.plan.stages().iter().map(|stage| stage.name.clone()).collect();
+    Some(JobSummary {
+        id: recorded.job,
+        status: if submitted.run_at.is_some() { Status::Scheduled } else { Status::Queued },
+        topic: submitted.topic.clone(),
+        pipeline: submitted.pipeline.clone(),
+        stage: stages.first().cloned(),
+        attempt: Attempt::default(),
+        worker: None,
+        stage_started_at: None,
+        progress: Progress { done: 0, total: u32::try_from(stages.len()).unwrap_or(u32::MAX) },
+        submitted_at: recorded.recorded_at,
+        started_at: None,
+        finished_at: None,
+        error: None,
+        labels: submitted.labels.clone(),
+        version: recorded.version,
+        position: recorded.position,
+        priority: submitted.priority,
+        run_at: submitted.run_at,
+        retry_at: None,
+        updated_at: recorded.recorded_at,
+        tenant: recorded.meta.tenant.clone(),
+        stages,
+        usage: None,
+        submitted_position: recorded.position,
+    })
+}
+
+/// Which jobs to list, newest first. What is None does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    pub status: Option<Status>,
+    pub pipeline: Option<String>,
+    /// `key:value`.
+    pub label: Option<String>,
+    /// Part of the topic, in any case.
+    pub search: Option<String>,
+    /// Only jobs that were submitted before this position.
+    pub before: Option<Position>,
+}
+
+/// Jobs in the order of their submission, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobPage {
+    pub items: Vec<JobSummary>,
+    /// The [`JobFilter::before`] of the next page; None at the end.
+    pub next: Option<Position>,
+}

@@ -1,0 +1,174 @@
+//! Histories made by `decide`, so that only what can happen is projected.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use quillwork_app::ports::store::{Entry, Head};
+use quillwork_domain::chain;
+use quillwork_domain::envelope::{Meta, Recorded};
+use quillwork_domain::id::JobId;
+use quillwork_domain::job::{Command, ErrorClass, Job, JobSubmitted, Usage, decide, evolve};
+use quillwork_domain::payload::Payload;
+use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage};
+use quillwork_domain::time::Timestamp;
+use quillwork_domain::wire;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// What happens next, to which job.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Submit { run_at: Option<i64>, labels: bool },
+    Start,
+    Record,
+    Complete,
+    Fail(ErrorClass),
+    Cancel,
+    Retry,
+    Abandon,
+}
+
+/// A log in the making.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    pub(super) entries: Vec<Entry>,
+    pub(super) jobs: BTreeMap<JobId, Job>,
+    now: i64,
+}
+
+pub(super) fn job_id(n: u8) -> JobId {
+    JobId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(n)))
+}
+
+pub(super) fn submission(n_stages: usize, run_at: Option<i64>, labels: bool) -> JobSubmitted {
+    let stage = |name: usize| PlannedStage {
+        name: format!("stage-{name}"),
+        handler: "echo".into(),
+        max_attempts: 2,
+        timeout_ms: 1_000,
+        backoff: Backoff { initial_ms: 10, factor: 2, max_ms: 100 },
+        max_rate_limited: 1,
+        max_lost: 1,
+    };
+    let labels = if labels { BTreeMap::from([("team".into(), "blue".into())]) } else { BTreeMap::new() };
+    JobSubmitted {
+        topic: "The \"Größe\" of\nthings".into(),
+        pipeline: "echo".into(),
+        plan: Plan::new((0..n_stages).map(stage).collect()).unwrap(),
+        settings: None,
+        priority: 0,
+        run_at: run_at.map(Timestamp::from_millis),
+        labels,
+        idempotency_key: None,
+        request_digest: None,
+    }
+}
+
+pub(super) fn payload() -> Payload {
+    Payload::inline(RawValue::from_string(r#"{"x":1}"#.into()).unwrap()).unwrap()
+}
+
+impl History {
+    /// Gives the command that `step` stands for; a refused one changes nothing.
+    pub(super) fn step(&mut self, id: JobId, step: Step) {
+        self.now += 7;
+        let at = Timestamp::from_millis(self.now);
+        let job = self.jobs.entry(id).or_default().clone();
+        let (stage, attempt) = (job.stage, job.attempt);
+        let command = match step {
+            Step::Submit { run_at, labels } => Command::Submit(Arc::new(submission(
+                1 + usize::from(id.0.as_bytes()[15] % 3),
+                run_at,
+                labels,
+            ))),
+            // Late enough for every backoff.
+            Step::Start => {
+                Command::StartStage { worker: "worker-1".into(), at: at.plus(Duration::from_secs(9)) }
+            }
+            Step::Record => {
+                Command::RecordStep { stage, attempt, key: self.now.to_string(), output: payload() }
+            }
+            Step::Complete => Command::CompleteStage {
+                stage,
+                attempt,
+                output: payload(),
+                usage: Some(Usage { input_tokens: 3, output_tokens: 5 }),
+            },
+            Step::Fail(class) => Command::FailStage {
+                stage,
+                attempt,
+                class,
+                message: "it \u{1F4A5} broke".into(),
+                retry_after: None,
+                jitter: Jitter(9),
+                at,
+            },
+            Step::Cancel => Command::Cancel { reason: None },
+            Step::Retry => Command::Retry,
+            Step::Abandon => {
+                Command::Abandon { class: ErrorClass::UnknownHandler, message: "nobody can".into() }
+            }
+        };
+        let mut job = job;
+        for event in decide(&job, command).unwrap_or_default() {
+            let encoded = wire::encode(&event).unwrap();
+            let head = self.head();
+            let version = job.version.next();
+            job = evolve(job, &event);
+            let mut recorded = Recorded {
+                position: head.position.next(),
+                job: id,
+                version,
+                event_id: Uuid::from_u128(u128::from(head.position.0)),
+                kind: encoded.kind.to_owned(),
+                schema_version: encoded.schema_version,
+                data: encoded.data,
+                meta: Meta {
+                    actor: "client".into(),
+                    tenant: "default".into(),
+                    correlation_id: Uuid::nil(),
+                    causation_id: None,
+                    traceparent: None,
+                },
+                recorded_at: at,
+                hash: chain::GENESIS,
+            };
+            recorded.hash = chain::link(&head.hash, &recorded);
+            self.entries.push(Entry { recorded, event });
+        }
+        self.jobs.insert(id, job);
+    }
+
+    pub(super) fn head(&self) -> Head {
+        self.entries.last().map_or(Head::EMPTY, |entry| Head {
+            position: entry.recorded.position,
+            hash: entry.recorded.hash,
+        })
+    }
+}
+
+/// Some random history of a few jobs.
+pub(super) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
+    let step = prop_oneof![
+        2 => (any::<Option<bool>>(), any::<bool>()).prop_map(|(run_at, labels)| Step::Submit {
+            run_at: run_at.map(|future| if future { 4_000_000_000_000 } else { 1 }),
+            labels,
+        }),
+        5 => Just(Step::Start),
+        1 => Just(Step::Record),
+        4 => Just(Step::Complete),
+        2 => prop::sample::select(ErrorClass::ALL.to_vec()).prop_map(Step::Fail),
+        1 => Just(Step::Cancel),
+        1 => Just(Step::Retry),
+        1 => Just(Step::Abandon),
+    ];
+    prop::collection::vec((0_u8..6, step), 1..n_steps).prop_map(|steps| {
+        let mut history = History::default();
+        for (job, step) in steps {
+            history.step(job_id(job), step);
+        }
+        history
+    })
+}

@@ -1,0 +1,56 @@
+-- The read models. A projection of the log: this file may be deleted at any time, and is built again from the log.
+-- A changed schema or fold is a new SCHEMA_VERSION in crates/projections/src/sqlite.rs; there is nothing to migrate.
+
+-- One row per job. The rowid is the position of the job's first event, so that lists by age walk the table itself.
+CREATE TABLE job_summary (
+    submitted_position INTEGER PRIMARY KEY,
+    id                 BLOB NOT NULL,
+    -- As of the last event: a `scheduled` job whose time has come is `queued` to clients.
+    status             TEXT NOT NULL,
+    pipeline           TEXT NOT NULL,
+    -- Milliseconds since 1970, for scheduled jobs only.
+    due_at             INTEGER,
+    -- The topic in lower case, for searching.
+    search             TEXT NOT NULL,
+    -- JSON, as clients read it.
+    summary            TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX job_summary_id ON job_summary (id);
+CREATE INDEX job_summary_status ON job_summary (status);
+CREATE INDEX job_summary_pipeline ON job_summary (pipeline);
+CREATE INDEX job_summary_due ON job_summary (due_at) WHERE due_at IS NOT NULL;
+
+-- `key:value`, one row per label of a job.
+CREATE TABLE job_label (
+    label              TEXT NOT NULL,
+    submitted_position INTEGER NOT NULL,
+    PRIMARY KEY (label, submitted_position)
+) STRICT, WITHOUT ROWID;
+
+-- One row per attempt of a stage that has ended; the one that runs is in its job's row. Times are milliseconds since 1970.
+CREATE TABLE job_timeline (
+    submitted_position INTEGER NOT NULL,
+    stage_index        INTEGER NOT NULL,
+    attempt            INTEGER NOT NULL,
+    stage              TEXT NOT NULL,
+    worker             TEXT,
+    started_at         INTEGER,
+    finished_at        INTEGER,
+    outcome            TEXT NOT NULL,
+    class              TEXT,
+    error              TEXT,
+    retry_at           INTEGER,
+    PRIMARY KEY (submitted_position, stage_index, attempt)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE stats (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The last event that the rows contain, and its hash, which tells this log from another.
+CREATE TABLE checkpoint (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    position INTEGER NOT NULL,
+    hash     TEXT NOT NULL
+) STRICT;

@@ -1,0 +1,173 @@
+//! `GET /v1/jobs/{id}/stream`.
+
+use std::convert::Infallible;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use quillwork_app::feed::JobWatch;
+use quillwork_app::progress::StageProgress;
+use quillwork_domain::envelope::Recorded;
+use quillwork_domain::id::{JobId, Position};
+use tokio::sync::broadcast;
+
+use crate::history::PAGE_EVENTS;
+use crate::jobs::PathJob;
+use crate::params::Params;
+use crate::problem::{Kind, Problem};
+use crate::state::ApiState;
+use crate::{schema, sse};
+
+/// Follow a job.
+///
+/// Server-sent events: every event of the job, with its position as `id`, and `progress` messages without one while a
+/// stage runs. After a broken connection `Last-Event-ID` resumes without loss. The stream ends after the event that
+/// ends the job; a client that comes back after that gets 204, which stops it from coming again.
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/stream", tag = "events", operation_id = "streamJob",
+    params(schema::JobPath, schema::Resume),
+    responses(
+        (status = 200, description = "Messages as they come", body = String, content_type = "text/event-stream"),
+        (status = 204, description = "The job has ended, and the client has seen all of it"),
+        schema::ReadProblems, schema::UnknownJob,
+    )
+)]
+pub(crate) async fn stream(
+    State(state): State<ApiState>,
+    PathJob(id): PathJob,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let params = Params::read(&uri, &["last_event_id"])?;
+    let seen = sse::last_event_id(&headers, &params)?.unwrap_or(Position::START);
+    if state.reader.stream(id, 0, 1).await?.is_empty() {
+        return Err(Problem::unknown_job(id));
+    }
+    let watch = state.engine.feed().watch(id);
+    let mut tail = Tail {
+        progress: state.engine.progress().listen(),
+        latest: state.engine.progress().latest(id),
+        state,
+        job: id,
+        version: 0,
+        seen,
+        at_end: false,
+    };
+    // At once, so that the client has its headers even if nothing comes for a while.
+    let first = match tail.read().await {
+        Read::Messages(messages) => [sse::HELLO.as_bytes(), &messages].concat().into(),
+        Read::Nothing => Bytes::from_static(sse::HELLO.as_bytes()),
+        Read::End => return Ok(StatusCode::NO_CONTENT.into_response()),
+        Read::Broken => {
+            let problem = Problem::new(Kind::Unavailable, "the job's events cannot be read for now");
+            return Err(problem.retry_after(std::time::Duration::from_secs(1)));
+        }
+    };
+    let messages =
+        futures::stream::unfold((Some(first), tail, watch), |(first, mut tail, watch)| async move {
+            let message = match first {
+                Some(first) => first,
+                None => tail.next(&watch).await?,
+            };
+            Some((Ok::<_, Infallible>(message), (None, tail, watch)))
+        });
+    Ok(sse::response(messages))
+}
+
+/// Where a client stands in a job's stream.
+struct Tail {
+    state: ApiState,
+    job: JobId,
+    progress: broadcast::Receiver<StageProgress>,
+    /// What the running stage said before we listened.
+    latest: Option<StageProgress>,
+    /// The last version that was read.
+    version: u64,
+    /// The last position that the client has.
+    seen: Position,
+    /// The last event that was read ends the job.
+    at_end: bool,
+}
+
+/// What the log has for a client now.
+enum Read {
+    Messages(Bytes),
+    Nothing,
+    /// Nothing, and there will be nothing.
+    End,
+    /// It cannot be read.
+    Broken,
+}
+
+impl Tail {
+    /// The next events, without waiting for any.
+    async fn read(&mut self) -> Read {
+        loop {
+            let events = match self.state.reader.stream(self.job, self.version, PAGE_EVENTS).await {
+                Ok(events) => events,
+                Err(error) => {
+                    tracing::warn!(cause = %error, job = %self.job, "a stream breaks off");
+                    return Read::Broken;
+                }
+            };
+            let Some(last) = events.last() else {
+                return if self.at_end { Read::End } else { Read::Nothing };
+            };
+            self.version = last.version.0;
+            self.at_end = ends_job(last);
+            let mut text = String::new();
+            for event in events.iter().filter(|event| event.position > self.seen) {
+                if let Err(error) = sse::encode_recorded(&mut text, event) {
+                    tracing::error!(cause = %error, job = %self.job, "a stream breaks off");
+                    return Read::Broken;
+                }
+            }
+            if !text.is_empty() {
+                return Read::Messages(text.into());
+            }
+        }
+    }
+
+    /// The next messages, however long they take; None at the end.
+    async fn next(&mut self, watch: &JobWatch) -> Option<Bytes> {
+        loop {
+            // Registered before looking, so that nothing falls between the look and the wait.
+            let changed = watch.changed();
+            match self.read().await {
+                Read::Messages(messages) => return Some(messages),
+                Read::Nothing => {}
+                // After a failure the client comes back by itself, and resumes.
+                Read::End | Read::Broken => return None,
+            }
+            if let Some(progress) = self.latest.take() {
+                return Some(message(&progress));
+            }
+            tokio::select! {
+                () = changed => {}
+                progress = self.progress.recv() => match progress {
+                    Ok(progress) if progress.job == self.job => return Some(message(&progress)),
+                    // Of another job, or some were missed: the next one says more.
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+                () = tokio::time::sleep(sse::KEEP_ALIVE) => {
+                    return Some(Bytes::from_static(sse::ALIVE.as_bytes()));
+                }
+                () = self.state.shutdown.cancelled() => return None,
+            }
+        }
+    }
+}
+
+/// Progress has no id: it is not part of the history, and nobody resumes from it.
+fn message(progress: &StageProgress) -> Bytes {
+    let mut text = String::new();
+    // Progress is plain data: writing it cannot fail.
+    sse::encode(&mut text, None, "progress", &serde_json::to_string(progress).unwrap_or_default());
+    text.into()
+}
+
+fn ends_job(recorded: &Recorded) -> bool {
+    matches!(recorded.kind.as_str(), "JobCompleted" | "JobFailed" | "JobCancelled")
+}

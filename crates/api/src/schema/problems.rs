@@ -1,0 +1,69 @@
+//! Problems as `/openapi.json` describes them.
+
+use std::collections::BTreeMap;
+
+use utoipa::IntoResponses;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+
+/// What reading a body can lead to.
+pub(crate) struct BodyProblems;
+/// What giving a command can lead to.
+pub(crate) struct CommandProblems;
+/// What a query can lead to.
+pub(crate) struct ReadProblems;
+pub(crate) struct UnknownJob;
+pub(crate) struct StateForbids;
+
+fn problems<const N: usize>(said: [(&str, &str); N]) -> BTreeMap<String, RefOr<Response>> {
+    let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    said.into_iter()
+        .map(|(status, description)| {
+            let response = ResponseBuilder::new().description(description);
+            let response = response.content("application/problem+json", content()).build();
+            (status.to_owned(), RefOr::T(response))
+        })
+        .collect()
+}
+
+impl IntoResponses for BodyProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems([
+            ("400", "The body is not JSON; the detail says where"),
+            ("413", "The body is too large"),
+            ("415", "The body is not said to be JSON"),
+            ("422", "A field, parameter or header is not acceptable; `errors` names it"),
+        ])
+    }
+}
+
+impl IntoResponses for CommandProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems([
+            ("429", "Too much waits already; nothing was accepted (with Retry-After)"),
+            ("500", "A defect; the service's log has it under the correlation id"),
+            ("503", "The log cannot be written; nothing was accepted (with Retry-After)"),
+        ])
+    }
+}
+
+impl IntoResponses for ReadProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems([
+            ("422", "A parameter or header is not acceptable; `errors` names it"),
+            ("500", "A defect; the service's log has it under the correlation id"),
+            ("503", "The store or the read model does not answer for now (with Retry-After)"),
+        ])
+    }
+}
+
+impl IntoResponses for UnknownJob {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems([("404", "There is no such job")])
+    }
+}
+
+impl IntoResponses for StateForbids {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems([("409", "The job is not in a state that allows this")])
+    }
+}

@@ -1,0 +1,5 @@
+mod log;
+mod openapi;
+mod problems;
+mod server;
+mod service;

@@ -1,0 +1,152 @@
+//! The API over a real engine and real read models, and a log in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use prometheus_client::registry::Registry;
+use quillwork_app::catalog::{Catalog, CheckSettings};
+use quillwork_app::engine::{self, Engine, EngineConfig, Outcome, PackedOutput, StageRun, WorkerPort};
+use quillwork_app::payload;
+use quillwork_domain::job::ErrorClass;
+use quillwork_domain::plan::{Backoff, Plan, PlannedStage};
+use quillwork_projections::{Projector, ReadModels};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::log::MemoryLog;
+use crate::{ApiState, HttpMetrics, Limits, router};
+
+pub(super) struct Service {
+    pub(super) router: Router,
+    pub(super) state: ApiState,
+    pub(super) log: MemoryLog,
+    _folder: tempfile::TempDir,
+}
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) response: Response<()>,
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Service {
+    pub(super) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = MemoryLog::default();
+        let reader = Arc::new(log.clone());
+        let (runs, started) = mpsc::unbounded_channel();
+        let config = EngineConfig {
+            worker: "test".into(),
+            lease: Duration::from_secs(10),
+            max_pending: 10_000,
+            max_backlog: 10_000,
+            max_batch: 1_024,
+            cache_bytes: 1 << 24,
+        };
+        let worker = WorkerPort { handler: "echo".into(), slots: 4, runs };
+        let thread =
+            engine::start(config, Box::new(log.clone()), reader.clone(), vec![worker]).await.unwrap();
+        let engine = thread.engine();
+        tokio::spawn(work(engine.clone(), started));
+        let models = ReadModels::open(&folder.path().join("read.db"), reader.as_ref()).await.unwrap();
+        let shutdown = CancellationToken::new();
+        tokio::spawn(Projector::run(models.clone(), engine.feed().clone(), shutdown.clone()));
+        let mut registry = Registry::default();
+        let metrics = HttpMetrics::register(&mut registry);
+        let state = ApiState {
+            engine,
+            models,
+            reader,
+            catalog: Arc::new(catalog()),
+            metrics,
+            registry: Arc::new(registry),
+            limits: Limits { body_bytes: 4_096, batch_body_bytes: 65_536, ..Limits::default() },
+            draining: CancellationToken::new(),
+            shutdown,
+        };
+        Self { router: router(state.clone()), state, log, _folder: folder }
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status: parts.status, response: Response::from_parts(parts, ()), text }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(super) async fn post(&self, path: &str, json: &str) -> Answer {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.send(request.body(Body::from(json.to_owned())).unwrap()).await
+    }
+
+    /// Submits a job and returns its path.
+    pub(super) async fn submit(&self, json: &str) -> String {
+        let answer = self.post("/v1/jobs", json).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        answer.header("location").to_owned()
+    }
+}
+
+/// The topic says what a stage does.
+async fn work(engine: Engine, mut started: mpsc::UnboundedReceiver<StageRun>) {
+    while let Some(run) = started.recv().await {
+        let outcome = match run.submitted.topic.as_str() {
+            "hang" => continue,
+            "fail" => {
+                Outcome::Failed { class: ErrorClass::Permanent, message: "told to".into(), retry_after: None }
+            }
+            topic => {
+                let json = match topic {
+                    "article" => {
+                        r##"{"title":"T <b>","markdown":"# T\n\n## Sources\n","sources":[]}"##.to_owned()
+                    }
+                    "large" => format!("\"{}\"", "x".repeat(40_000)),
+                    _ => "{}".to_owned(),
+                };
+                let (payload, blob) = payload::pack(RawValue::from_string(json).unwrap()).unwrap();
+                Outcome::Completed(PackedOutput { payload, blob, usage: None })
+            }
+        };
+        engine.finish(run.job, run.stage, run.attempt, outcome);
+    }
+}
+
+fn catalog() -> Catalog {
+    let stage = |name: &str| PlannedStage {
+        name: name.into(),
+        handler: "echo".into(),
+        max_attempts: 1,
+        timeout_ms: 1_000,
+        backoff: Backoff { initial_ms: 1, factor: 2, max_ms: 1 },
+        max_rate_limited: 1,
+        max_lost: 1,
+    };
+    let plan = Plan::new(vec![stage("one"), stage("two")]).unwrap();
+    let check: CheckSettings = |_| Ok(());
+    let pipelines = BTreeMap::from([("echo".to_owned(), plan)]);
+    Catalog::new(pipelines, "echo".into(), BTreeMap::from([("echo".to_owned(), check)])).unwrap()
+}

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cargo_metadata::DependencyKind;
+
 /// Which of our crates each of them may use. What is absent here is a decision.
 const ARROWS: &[(&str, &[&str])] = &[
     ("quillwork-domain", &[]),
@@ -77,7 +79,7 @@ fn what_a_crate_must_not_know_is_out_of_its_reach() {
         .iter()
         .map(|node| {
             let normal = node.deps.iter().filter(|dependency| {
-                dependency.dep_kinds.iter().any(|kind| kind.kind == cargo_metadata::DependencyKind::Normal)
+                dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal)
             });
             (&node.id, normal.map(|dependency| &dependency.pkg).collect())
         })

@@ -107,10 +107,11 @@ impl LogWriter for Faulty {
 
     async fn orphans(
         &mut self,
+        mine: LeaseToken,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
-        self.inner.orphans(now, limit).await
+        self.inner.orphans(mine, now, limit).await
     }
 
     async fn held(&mut self, lease: LeaseToken) -> Result<Vec<TaskKey>, StoreError> {

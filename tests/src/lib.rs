@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails a test by panicking")]
 
 pub mod faulty;
+pub mod server;
 pub mod stack;

@@ -292,14 +292,14 @@ pub(crate) async fn leases_and_orphans(fixture: &dyn Fixture) {
     let held = |id, lease| TaskWrite::Insert { task: task(id, 0, 1), lease: Some(lease) };
     let tasks = vec![held(1, dead), held(2, alive), held(3, dead), waiting(task(4, 0, 1))];
     commit(writer.as_mut(), &[(1, 1)], tasks).await.unwrap();
-    assert_eq!(writer.orphans(at(100), 10).await.unwrap(), []);
+    assert_eq!(writer.orphans(alive, at(100), 10).await.unwrap(), []);
     assert!(writer.renew_lease(alive, at(500)).await.unwrap());
 
-    let orphans = writer.orphans(at(101), 10).await.unwrap();
+    let orphans = writer.orphans(alive, at(101), 10).await.unwrap();
     assert_eq!(orphans, [(key(1), dead), (key(3), dead)]);
-    assert_eq!(writer.orphans(at(101), 1).await.unwrap().len(), 1);
+    assert_eq!(writer.orphans(alive, at(101), 1).await.unwrap().len(), 1);
     assert!(!writer.renew_lease(dead, at(900)).await.unwrap(), "a lease that was given up is gone for good");
-    assert_eq!(writer.orphans(at(101), 10).await.unwrap(), orphans, "they stay until a batch releases them");
+    assert_eq!(writer.orphans(alive, at(101), 10).await.unwrap(), orphans, "they stay until a batch releases them");
 
     let release = |id| TaskWrite::Move {
         key: key(id),
@@ -308,10 +308,12 @@ pub(crate) async fn leases_and_orphans(fixture: &dyn Fixture) {
         run_at: Some(at(101)),
     };
     commit(writer.as_mut(), &[(1, 2)], vec![release(1), release(3)]).await.unwrap();
-    assert_eq!(writer.orphans(at(101), 10).await.unwrap(), []);
+    assert_eq!(writer.orphans(alive, at(101), 10).await.unwrap(), []);
     assert_eq!(ready(writer.as_mut(), 101).await, [4, 1, 3]);
     let next = writer.open_lease("same name", at(900)).await.unwrap();
     assert!(next > alive, "tokens are never used again");
+    assert_eq!(writer.orphans(alive, at(800), 10).await.unwrap(), [], "nobody gives up on himself");
+    assert_eq!(writer.orphans(next, at(800), 10).await.unwrap(), [(key(2), alive)]);
 }
 
 fn blob(bytes: &[u8]) -> Blob {
@@ -412,8 +414,9 @@ pub(crate) async fn held_tasks_are_orphans_after_reopening(fixture: &dyn Fixture
     let lease: LeaseToken = writer.open_lease("me", Timestamp::MAX).await.unwrap();
     let held = TaskWrite::Insert { task: task(1, 0, 1), lease: Some(lease) };
     commit(writer.as_mut(), &[(1, 1)], vec![held]).await.unwrap();
-    assert_eq!(writer.orphans(at(5), 10).await.unwrap(), []);
+    assert_eq!(writer.orphans(lease, at(5), 10).await.unwrap(), []);
     drop((writer, reader));
     let (mut writer, _reader) = fixture.open().await;
-    assert_eq!(writer.orphans(at(5), 10).await.unwrap(), [(key(1), lease)]);
+    let next = writer.open_lease("me", Timestamp::MAX).await.unwrap();
+    assert_eq!(writer.orphans(next, at(5), 10).await.unwrap(), [(key(1), lease)]);
 }

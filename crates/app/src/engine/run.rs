@@ -216,12 +216,15 @@ impl EngineLoop {
         if self.in_doubt {
             self.resolve_doubt(intake).await?;
         }
-        // Also before the first stage after a quiet time, for which nothing was renewed.
+        // Also before the first stage after a quiet time.
         if self.renew_at <= now && (self.slots.n_running() > 0 || !intake.requests.is_empty()) {
             let until = now.plus(self.config.lease);
             if !self.writer.renew_lease(self.lease, until).await? {
-                tracing::warn!("this process was taken for dead; its running stages belong to others now");
-                self.slots.cancel_all();
+                // Nothing of note after a quiet time, for which nothing was renewed.
+                if self.slots.n_running() > 0 {
+                    tracing::warn!("this process was taken for dead; its running stages belong to others now");
+                    self.slots.cancel_all();
+                }
                 self.lease = self.writer.open_lease(&self.worker, until).await?;
             }
             self.renew_at = now.plus(self.config.lease / 3);
@@ -231,7 +234,7 @@ impl EngineLoop {
             intake.unserved.extend(tasks.into_iter().map(|task| task.key.job));
         }
         if intake.orphans.is_empty() && self.reap_at <= now {
-            intake.orphans = self.writer.orphans(now, MAX_ORPHANS).await?;
+            intake.orphans = self.writer.orphans(self.lease, now, MAX_ORPHANS).await?;
             let more = intake.orphans.len() == MAX_ORPHANS;
             self.reap_at = if more { now } else { now.plus(self.config.lease / 2) };
             if !intake.orphans.is_empty() {

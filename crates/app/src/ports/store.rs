@@ -174,10 +174,11 @@ pub trait LogWriter: Send {
     /// Prolongs a lease; false if it is gone, because it was given up as lost.
     async fn renew_lease(&mut self, lease: LeaseToken, until: Timestamp) -> Result<bool, StoreError>;
 
-    /// Ends leases that expired before `now`, and returns up to `limit` tasks that no living lease holds, with the
+    /// Ends leases other than `mine` that expired before `now`, and returns up to `limit` tasks that no living lease holds, with the
     /// lease that held each. They stay held until a batch releases them.
     async fn orphans(
         &mut self,
+        mine: LeaseToken,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError>;

@@ -26,6 +26,9 @@ const B: f64 = 0.75;
 /// So many passages of a document decide its rank.
 const BEST_PASSAGES: usize = 3;
 
+/// How rare a word is cannot be told from fewer documents than this.
+const FEW_DOCUMENTS: u64 = 50;
+
 /// Documents below this share of the best one's score are off the topic.
 const CLOSE: f64 = 0.45;
 
@@ -172,7 +175,9 @@ fn rank_documents(snapshot: &Snapshot, n_terms: usize, hits: Vec<Hit>) -> Vec<Ra
             *frequency += u64::from(hits.iter().any(|hit| hit.counts[n] != [0; 3]));
         }
     }
-    let rarities = rarities(&frequencies, snapshot.documents.len() as u64);
+    // In a handful of documents nothing is rare, and a word that none of them has is no rarer than one that one has.
+    let frequencies: Vec<u64> = frequencies.into_iter().map(|it| it.max(1)).collect();
+    let rarities = rarities(&frequencies, (snapshot.documents.len() as u64).max(FEW_DOCUMENTS));
     let whole: f64 = rarities.iter().sum();
     let share = |held: &dyn Fn(usize) -> bool| {
         let held: f64 = rarities.iter().enumerate().filter(|&(n, _)| held(n)).map(|(_, rarity)| rarity).sum();

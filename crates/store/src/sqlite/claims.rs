@@ -29,18 +29,22 @@ pub(super) fn renew_lease(conn: &Connection, lease: LeaseToken, until: Timestamp
 
 pub(super) fn orphans(
     conn: &Connection,
+    mine: LeaseToken,
     now: Timestamp,
     limit: usize,
 ) -> rusqlite::Result<Vec<(TaskKey, LeaseToken)>> {
     let dead = conn
-        .prepare_cached("SELECT 1 FROM leases WHERE expires_at < ?1 LIMIT 1")?
-        .query_row([now.as_millis()], |_| Ok(()))
+        .prepare_cached("SELECT 1 FROM leases WHERE expires_at < ?1 AND token <> ?2 LIMIT 1")?
+        .query_row([now.as_millis(), mine.0], |_| Ok(()))
         .optional()?;
     if dead.is_none() {
         return Ok(Vec::new());
     }
     // Ended for good: from here on its holder cannot renew it.
-    conn.execute("UPDATE leases SET expires_at = 0 WHERE expires_at < ?1", [now.as_millis()])?;
+    conn.execute(
+        "UPDATE leases SET expires_at = 0 WHERE expires_at < ?1 AND token <> ?2",
+        [now.as_millis(), mine.0],
+    )?;
     let orphans: Vec<(TaskKey, LeaseToken)> = conn
         .prepare(
             "SELECT stream, stage, lease FROM tasks

@@ -106,10 +106,11 @@ impl LogWriter for SqliteWriter {
 
     async fn orphans(
         &mut self,
+        mine: LeaseToken,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
-        claims::orphans(&self.conn, now, limit).map_err(store_error)
+        claims::orphans(&self.conn, mine, now, limit).map_err(store_error)
     }
 
     async fn held(&mut self, lease: LeaseToken) -> Result<Vec<TaskKey>, StoreError> {

@@ -1,4 +1,5 @@
 //! One binary for all black-box tests.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod architecture;
 mod article;

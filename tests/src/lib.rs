@@ -1,5 +1,10 @@
 //! The harness of the black-box tests.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails a test by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a harness fails a test by panicking"
+)]
 
 pub mod faulty;
 pub mod server;

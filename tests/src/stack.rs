@@ -182,9 +182,13 @@ impl Stack {
     /// The kinds of a job's events, with the class of failures.
     pub async fn kinds(&self, id: JobId) -> Vec<String> {
         let history = self.history(id).await;
-        let name = |event: &Event| match event {
-            Event::StageFailed(failed) => format!("StageFailed {}", failed.class),
-            other => wire::kind(other).to_owned(),
+        let name = |event: &Event| {
+            let kind = wire::kind(event);
+            if let Event::StageFailed(failed) = event {
+                format!("{kind} {}", failed.class)
+            } else {
+                kind.to_owned()
+            }
         };
         history.iter().map(name).collect()
     }

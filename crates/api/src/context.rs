@@ -34,8 +34,8 @@ impl Context {
     /// The caller, for the record.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         Ok(Caller {
-            actor: actor(headers)?,
-            tenant: "default".to_owned(),
+            actor: actor(headers)?.into(),
+            tenant: "default".into(),
             correlation_id: self.correlation_id,
             traceparent: traceparent(headers),
         })

@@ -313,6 +313,8 @@ pub(crate) struct Stats {
     jobs: JobCounts,
     /// The last event that is counted.
     position: u64,
+    /// The last event of the log.
+    head: u64,
     /// By the name of the stage.
     stages: HashMap<String, StageCounts>,
 }

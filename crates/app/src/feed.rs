@@ -15,10 +15,10 @@ use tokio::sync::{Notify, watch};
 use crate::ports::store::{Entry, LogReader, StoreError};
 
 /// Recent events kept in memory; a subscriber further behind reads the log.
-const WINDOW_EVENTS: usize = 8_192;
+const WINDOW_EVENTS: usize = 2_048;
 
 /// Recent event bytes kept in memory.
-const WINDOW_BYTES: usize = 16 * 1024 * 1024;
+const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why a subscriber cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,8 @@ impl Feed {
         Ok(Page { entries: Arc::new(entries), from: 0 })
     }
 
-    fn recent(&self, position: Position) -> Option<Page> {
+    /// Events after `position` that are still in memory; None if the log must be asked.
+    pub fn recent(&self, position: Position) -> Option<Page> {
         let window = self.shared.window.lock().unwrap_or_else(PoisonError::into_inner);
         let next = position.next();
         let first = window.batches.front()?.first()?.recorded.position;

@@ -7,6 +7,7 @@ mod config;
 mod exit;
 mod local;
 mod logging;
+mod open_files;
 mod output;
 mod signals;
 mod stages;

@@ -1,5 +1,8 @@
 //! An event as it is recorded: what happened, and who, why, when and where in the log.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -11,8 +14,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// Who acted: `client`, a user, `worker`, `reaper`.
-    pub actor: String,
-    pub tenant: String,
+    pub actor: Arc<str>,
+    pub tenant: Arc<str>,
     /// The request that all this began with.
     pub correlation_id: Uuid,
     /// The event that made this one happen.
@@ -31,7 +34,7 @@ pub struct Recorded {
     pub version: Version,
     pub event_id: Uuid,
     /// Unknown kinds can be carried, verified and exported, but not folded.
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     pub schema_version: u16,
     pub data: Vec<u8>,
     pub meta: Meta,

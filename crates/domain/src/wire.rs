@@ -3,6 +3,8 @@
 //! A stored event is a kind, a schema version and JSON bytes. Shapes are frozen by the golden files in `tests/wire/`;
 //! a changed shape is a new schema version with an upcast here, and the old golden file stays.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -41,6 +43,14 @@ pub const KINDS: [&str; 9] = [
     "JobCancelled",
     "JobRetried",
 ];
+
+/// The kind called `name`, without a copy if it is one of [`KINDS`].
+pub fn kind_named(name: &str) -> Cow<'static, str> {
+    match KINDS.into_iter().find(|kind| *kind == name) {
+        Some(kind) => Cow::Borrowed(kind),
+        None => Cow::Owned(name.to_owned()),
+    }
+}
 
 /// The name of the event's kind.
 pub fn kind(event: &Event) -> &'static str {

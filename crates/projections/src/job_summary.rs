@@ -170,7 +170,7 @@ fn submitted(entry: &Entry) -> Option<JobSummary> {
         run_at: submitted.run_at,
         retry_at: None,
         updated_at: recorded.recorded_at,
-        tenant: recorded.meta.tenant.clone(),
+        tenant: recorded.meta.tenant.as_ref().to_owned(),
         stages,
         usage: None,
         submitted_position: recorded.position,

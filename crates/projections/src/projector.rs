@@ -19,10 +19,10 @@ use crate::read_models::{Health, ReadModelError, ReadModels};
 use crate::sqlite;
 
 /// Rows of open jobs kept in memory. A job that is not among them is read back when it has news.
-const LIVE_ROWS: usize = 10_000;
+const LIVE_ROWS: usize = 2_000;
 
 /// Events that one commit takes at most.
-pub(crate) const BATCH_EVENTS: usize = 8_192;
+pub(crate) const BATCH_EVENTS: usize = 2_048;
 
 /// After a commit of this many rows there is load, and the next commit waits for more company.
 const LOADED_ROWS: usize = 16;
@@ -124,12 +124,15 @@ async fn follow(models: &ReadModels, feed: &Feed) -> Result<std::convert::Infall
     }
     loop {
         feed.wait_past(tables.position()).await;
+        let (started, before) = (Instant::now(), tables.position());
         let n_rows = tables.catch_up(feed).await?;
         models.set_position(tables.position());
         models.set_health(Health::Running);
         // No row at all means that the log cannot be read up to its head yet, which must not become a busy loop.
-        if n_rows >= LOADED_ROWS || n_rows == 0 {
-            tokio::time::sleep_until(Instant::now() + WINDOW).await;
+        // Who lags has company enough.
+        let lags = tables.position().0 >= before.0 + BATCH_EVENTS as u64;
+        if n_rows == 0 || (n_rows >= LOADED_ROWS && !lags) {
+            tokio::time::sleep_until(started + WINDOW).await;
         }
     }
 }

@@ -6,4 +6,3 @@ mod log;
 mod projector;
 mod queries;
 mod rebuild;
-mod timing;

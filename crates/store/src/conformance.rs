@@ -299,7 +299,11 @@ pub(crate) async fn leases_and_orphans(fixture: &dyn Fixture) {
     assert_eq!(orphans, [(key(1), dead), (key(3), dead)]);
     assert_eq!(writer.orphans(alive, at(101), 1).await.unwrap().len(), 1);
     assert!(!writer.renew_lease(dead, at(900)).await.unwrap(), "a lease that was given up is gone for good");
-    assert_eq!(writer.orphans(alive, at(101), 10).await.unwrap(), orphans, "they stay until a batch releases them");
+    assert_eq!(
+        writer.orphans(alive, at(101), 10).await.unwrap(),
+        orphans,
+        "they stay until a batch releases them"
+    );
 
     let release = |id| TaskWrite::Move {
         key: key(id),

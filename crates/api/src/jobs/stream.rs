@@ -169,5 +169,5 @@ fn message(progress: &StageProgress) -> Bytes {
 }
 
 fn ends_job(recorded: &Recorded) -> bool {
-    matches!(recorded.kind.as_str(), "JobCompleted" | "JobFailed" | "JobCancelled")
+    matches!(recorded.kind.as_ref(), "JobCompleted" | "JobFailed" | "JobCancelled")
 }

@@ -70,8 +70,12 @@ pub(crate) struct EventsQuery {
     /// Events after this position.
     #[param(default = 0)]
     after: Option<u64>,
+    /// Events of the log to look at.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
+    /// Kinds of events to show, separated by commas; all if left out.
+    #[param(example = "JobCompleted,JobFailed")]
+    kinds: Option<String>,
 }
 
 /// Where the client left off.

@@ -120,7 +120,12 @@ impl LogWriter for MemoryLog {
         Ok(true)
     }
 
-    async fn orphans(&mut self, _: LeaseToken, _: Timestamp, _: usize) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
+    async fn orphans(
+        &mut self,
+        _: LeaseToken,
+        _: Timestamp,
+        _: usize,
+    ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
         Ok(vec![])
     }
 

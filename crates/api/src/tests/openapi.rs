@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::problem::{FieldError, Kind, Problem};
+use crate::stats::StatsView;
 use crate::view::{Changed, JobView, Submitted};
 
 fn document() -> Value {
@@ -210,7 +211,7 @@ fn answers_have_the_described_shapes() {
     check(&document, "TimelineEntry", &json!(entry));
     let mut stats = Stats::default();
     stats.stages.insert("echo".into(), Default::default());
-    check(&document, "Stats", &json!(stats));
+    check(&document, "Stats", &json!(StatsView { stats: stats.clone(), head: Position(0) }));
     check(&document, "StageCounts", &json!(stats.stages["echo"]));
     let problem = Problem {
         errors: vec![FieldError { field: "topic".into(), message: "m".into() }],

@@ -95,7 +95,7 @@ pub(super) fn key_of(recorded: &Recorded, submitted: &JobSubmitted) -> Option<(I
     // A key that came without a digest stands for any body.
     let digest = submitted.request_digest.unwrap_or(Sha256Digest([0; 32]));
     Some((
-        IdempotencyKey { tenant: recorded.meta.tenant.clone(), key },
+        IdempotencyKey { tenant: recorded.meta.tenant.as_ref().to_owned(), key },
         KeyOwner { job: recorded.job, digest },
     ))
 }

@@ -20,8 +20,8 @@ use crate::progress::ProgressBoard;
 /// Who asks, and under which request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    pub actor: String,
-    pub tenant: String,
+    pub actor: Arc<str>,
+    pub tenant: Arc<str>,
     pub correlation_id: Uuid,
     pub traceparent: Option<String>,
 }
@@ -124,7 +124,7 @@ impl Engine {
             .into_iter()
             .map(|Submission { id, job }| {
                 let key = job.idempotency_key.clone();
-                let key = key.map(|key| IdempotencyKey { tenant: caller.tenant.clone(), key });
+                let key = key.map(|key| IdempotencyKey { tenant: caller.tenant.as_ref().to_owned(), key });
                 Item { job: id, command: Command::Submit(job), key }
             })
             .collect();

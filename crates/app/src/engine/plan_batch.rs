@@ -188,7 +188,7 @@ impl<'a> BatchPlan<'a> {
             job,
             version,
             event_id: (self.circumstances.new_event_id)(),
-            kind: encoded.kind.to_owned(),
+            kind: encoded.kind.into(),
             schema_version: encoded.schema_version,
             data: encoded.data,
             meta,
@@ -265,11 +265,11 @@ impl<'a> BatchPlan<'a> {
         let known = self.cache.get(job);
         let causation_id = known.and_then(|known| known.last_event);
         match known.and_then(|known| known.origin.as_ref()) {
-            Some(origin) => Meta { actor: actor.to_owned(), causation_id, ..origin.clone() },
+            Some(origin) => Meta { actor: actor.into(), causation_id, ..origin.clone() },
             // A job without events gets no events from the process either; `decide` refuses.
             None => Meta {
-                actor: actor.to_owned(),
-                tenant: String::new(),
+                actor: actor.into(),
+                tenant: "".into(),
                 correlation_id: Uuid::nil(),
                 causation_id,
                 traceparent: None,

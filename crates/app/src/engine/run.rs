@@ -222,7 +222,9 @@ impl EngineLoop {
             if !self.writer.renew_lease(self.lease, until).await? {
                 // Nothing of note after a quiet time, for which nothing was renewed.
                 if self.slots.n_running() > 0 {
-                    tracing::warn!("this process was taken for dead; its running stages belong to others now");
+                    tracing::warn!(
+                        "this process was taken for dead; its running stages belong to others now"
+                    );
                     self.slots.cancel_all();
                 }
                 self.lease = self.writer.open_lease(&self.worker, until).await?;

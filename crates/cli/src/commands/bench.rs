@@ -61,7 +61,7 @@ fn parse_patience(text: &str) -> Result<Duration, String> {
 
 #[derive(Deserialize)]
 struct Stats {
-    position: u64,
+    head: u64,
 }
 
 pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
@@ -73,7 +73,7 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
 
     let (notes, mut inbox) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
-    tasks.spawn(completions::follow(target.clone(), stats.position, notes.clone()));
+    tasks.spawn(completions::follow(target.clone(), stats.head, notes.clone()));
     let load = |jobs| load::Load {
         target: target.clone(),
         pipeline: args.pipeline.clone(),

@@ -95,8 +95,8 @@ fn quiet(mut config: Config) -> Config {
 
 fn caller() -> Caller {
     Caller {
-        actor: "cli".to_owned(),
-        tenant: "default".to_owned(),
+        actor: "cli".into(),
+        tenant: "default".into(),
         correlation_id: Uuid::now_v7(),
         traceparent: None,
     }

@@ -16,6 +16,7 @@ use crate::config::Settings;
 use crate::exit::INTERRUPTED;
 use crate::local::{Local, read_models};
 use crate::logging;
+use crate::open_files;
 use crate::signals::Signals;
 
 /// How long the last answers may take once nothing runs any more.
@@ -25,6 +26,7 @@ pub(crate) async fn run(globals: &Globals) -> anyhow::Result<u8> {
     let config = globals.load()?;
     let settings = &config.settings;
     logging::start(settings)?;
+    open_files::allow(u64::from(settings.limits.connections));
     let mut signals = Signals::new()?;
     let listener = listen(settings).await?;
 

@@ -95,10 +95,10 @@ impl Default for Limits {
             max_backlog: 1_000_000,
             max_pending: 10_000,
             max_batch: 1_024,
-            cache_bytes: 16 * 1024 * 1024,
+            cache_bytes: 8 * 1024 * 1024,
             body_bytes: 256 * 1024,
             batch_body_bytes: 16 * 1024 * 1024,
-            connections: 10_000,
+            connections: 16_384,
         }
     }
 }

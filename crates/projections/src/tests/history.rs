@@ -122,7 +122,7 @@ impl History {
                 job: id,
                 version,
                 event_id: Uuid::from_u128(u128::from(head.position.0)),
-                kind: encoded.kind.to_owned(),
+                kind: encoded.kind.into(),
                 schema_version: encoded.schema_version,
                 data: encoded.data,
                 meta: Meta {

@@ -56,7 +56,7 @@ async fn stops_at_a_hole() {
 async fn stops_at_an_event_that_it_cannot_read() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = MemoryLog::new(&history().entries);
-    log.0[7].kind = "JobTeleported".to_owned();
+    log.0[7].kind = "JobTeleported".into();
     let models = open(&log, &folder).await;
     let error = Projector::run(models.clone(), log.feed(), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error, ProjectorError::Feed(FeedError::Undecodable { position: Position(8), .. })));

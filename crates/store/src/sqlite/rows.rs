@@ -49,7 +49,7 @@ fn shaped(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         job: JobId(Uuid::from_bytes(row.get(1)?)),
         version: Version(row.get(2)?),
         event_id: Uuid::from_bytes(row.get(3)?),
-        kind: row.get(4)?,
+        kind: wire::kind_named(row.get_ref(4)?.as_str().map_err(|error| damaged(4, error))?),
         schema_version: row.get(5)?,
         data: row.get(6)?,
         meta,

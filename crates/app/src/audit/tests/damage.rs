@@ -54,10 +54,10 @@ async fn the_queue_and_the_keys_follow_from_the_log() {
     assert_eq!(derived.keys.into_iter().collect::<std::collections::BTreeMap<_, _>>(), log.keys);
 }
 
-fn flip_text(text: &mut String, byte: usize) {
-    let mut bytes = std::mem::take(text).into_bytes();
+fn flip_text(text: &str, byte: usize) -> String {
+    let mut bytes = text.as_bytes().to_vec();
     bytes[byte] ^= 1;
-    *text = String::from_utf8(bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
 }
 
 fn flip_uuid(uuid: &mut Uuid, byte: usize) {
@@ -82,11 +82,19 @@ const FIELDS: [Field; 14] = [
     ),
     ("version", |_| 8, |event, byte| event.version = Version(event.version.0 ^ (1 << (8 * byte)))),
     ("event_id", |_| 16, |event, byte| flip_uuid(&mut event.event_id, byte)),
-    ("kind", |event| event.kind.len(), |event, byte| flip_text(&mut event.kind, byte)),
+    ("kind", |event| event.kind.len(), |event, byte| event.kind = flip_text(&event.kind, byte).into()),
     ("schema_version", |_| 2, |event, byte| event.schema_version ^= 1 << (8 * byte)),
     ("data", |event| event.data.len(), |event, byte| event.data[byte] ^= 1),
-    ("actor", |event| event.meta.actor.len(), |event, byte| flip_text(&mut event.meta.actor, byte)),
-    ("tenant", |event| event.meta.tenant.len(), |event, byte| flip_text(&mut event.meta.tenant, byte)),
+    (
+        "actor",
+        |event| event.meta.actor.len(),
+        |event, byte| event.meta.actor = flip_text(&event.meta.actor, byte).into(),
+    ),
+    (
+        "tenant",
+        |event| event.meta.tenant.len(),
+        |event, byte| event.meta.tenant = flip_text(&event.meta.tenant, byte).into(),
+    ),
     ("correlation_id", |_| 16, |event, byte| flip_uuid(&mut event.meta.correlation_id, byte)),
     (
         "causation_id",
@@ -102,7 +110,7 @@ const FIELDS: [Field; 14] = [
         |_| 13,
         |event, byte| {
             let mut text = event.meta.traceparent.clone().unwrap();
-            flip_text(&mut text, byte);
+            text = flip_text(&text, byte);
             event.meta.traceparent = Some(text);
         },
     ),

@@ -103,7 +103,7 @@ fn kinds(planned: &Planned) -> Vec<(u128, &str)> {
         .batch
         .entries
         .iter()
-        .map(|entry| (entry.recorded.job.0.as_u128(), entry.recorded.kind.as_str()))
+        .map(|entry| (entry.recorded.job.0.as_u128(), entry.recorded.kind.as_ref()))
         .collect()
 }
 

@@ -1,7 +1,6 @@
 //! Learning of the ends of jobs from the server's event stream.
 //!
-//! The stream carries every event; only the line that names the kind is looked at, and the stream's name in those
-//! events that end a job.
+//! Only events that end a job are asked for; in them the line that names the kind is looked at, and the stream's name.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +40,8 @@ async fn read(
     notes: &UnboundedSender<Note>,
 ) -> Result<(), CallError> {
     let mut connection = target.connect().await?;
-    let mut body = connection.stream(&format!("/v1/events?after={}", scanner.position)).await?;
+    let path = format!("/v1/events?after={}&kinds=JobCompleted,JobFailed,JobCancelled", scanner.position);
+    let mut body = connection.stream(&path).await?;
     scanner.restart();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| CallError::Broken("stream"))?;

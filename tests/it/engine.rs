@@ -272,10 +272,15 @@ async fn jobs_for_a_handler_that_is_gone_fail() {
     let stack = Stack::start(dir.path(), Handlers::default().with("old", 1, |_| Deed::Hang)).await;
     let waiting = stack.submit(job(&["old"])).await.unwrap().job;
     let also = stack.submit(job(&["old"])).await.unwrap().job;
-    stack.stop().await;
+    stack.job_when(waiting, |job| job.phase == Phase::Running).await;
+    stack.crash();
     let stack = Stack::start(dir.path(), echo()).await;
     for id in [waiting, also] {
         assert_eq!(stack.ended(id).await.error.unwrap().class, ErrorClass::UnknownHandler);
     }
+    // Neither does a job get stuck that is set going while its handler is gone.
+    stack.engine.retry(caller(), waiting).await.unwrap();
+    assert_eq!(stack.kinds(waiting).await.last().unwrap(), "JobFailed");
+    assert!(stack.reader.tasks(None, 10).await.unwrap().is_empty());
     stack.stop().await;
 }

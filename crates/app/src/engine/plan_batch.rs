@@ -277,13 +277,30 @@ impl<'a> BatchPlan<'a> {
         }
     }
 
+    /// Fails a job that no worker can run.
+    pub(crate) fn abandon(&mut self, job: JobId) {
+        let authority = Authority { meta: self.on_behalf(job, "engine"), held_by: Holder::Anyone };
+        let message = "no worker has the handler of this stage; start one that has it, then retry the job";
+        let command = Command::Abandon { class: ErrorClass::UnknownHandler, message: message.to_owned() };
+        if let Err(refusal) = self.apply(job, command, &authority) {
+            tracing::error!(%job, %refusal, "a task belongs to no job; rebuild the queue");
+        }
+    }
+
     /// Fills free slots with due tasks, in order. True if a slot stays free although the store may have
     /// a task for it: its job is not in the cache, or the window ran out.
     pub(crate) fn fill(&mut self, queues: &mut Queues, free: &mut BTreeMap<Arc<str>, usize>) -> bool {
         let now = self.circumstances.now;
+        let mut unserved = Vec::new();
         for task in self.tasks.waiting() {
-            queues.offer(task.clone(), now);
+            if queues.serve(&task.handler) {
+                queues.offer(task.clone(), now);
+            } else {
+                unserved.push(task.key.job);
+            }
         }
+        // Nobody else would run them: this process has the store for itself.
+        unserved.into_iter().for_each(|job| self.abandon(job));
         let mut starved = false;
         for (handler, n_free) in free {
             while *n_free > 0 {

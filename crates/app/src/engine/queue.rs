@@ -47,6 +47,11 @@ impl Queues {
         Self { windows, next_due: None }
     }
 
+    /// True if this process has slots for the handler.
+    pub(crate) fn serve(&self, handler: &str) -> bool {
+        self.windows.contains_key(handler)
+    }
+
     /// Forgets everything: the store is asked again.
     pub(crate) fn reset(&mut self) {
         for window in self.windows.values_mut() {

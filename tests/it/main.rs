@@ -3,6 +3,7 @@
 
 mod architecture;
 mod article;
+mod cli;
 mod crash;
 mod engine;
 mod kill;

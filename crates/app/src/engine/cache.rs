@@ -63,7 +63,8 @@ impl KnownJob {
 
 /// Least recently used jobs leave first.
 pub(crate) struct Cache {
-    jobs: LruCache<JobId, (KnownJob, usize)>,
+    /// Boxed, because entries are taken out and put back for every command.
+    jobs: LruCache<JobId, (Box<KnownJob>, usize)>,
     bytes: usize,
     max_bytes: usize,
 }
@@ -78,17 +79,17 @@ impl Cache {
     }
 
     pub(crate) fn get(&mut self, job: JobId) -> Option<&KnownJob> {
-        self.jobs.get(&job).map(|(known, _)| known)
+        self.jobs.get(&job).map(|(known, _)| known.as_ref())
     }
 
     /// Takes a job out, to be put back changed.
-    pub(crate) fn take(&mut self, job: JobId) -> Option<KnownJob> {
+    pub(crate) fn take(&mut self, job: JobId) -> Option<Box<KnownJob>> {
         let (known, weight) = self.jobs.pop(&job)?;
         self.bytes -= weight;
         Some(known)
     }
 
-    pub(crate) fn put(&mut self, job: JobId, known: KnownJob) {
+    pub(crate) fn put(&mut self, job: JobId, known: Box<KnownJob>) {
         let weight = known.weight();
         self.bytes += weight;
         if let Some((_, (_, weight))) = self.jobs.push(job, (known, weight)) {

@@ -52,7 +52,7 @@ impl EngineLoop {
         let streams = self.writer.load(&missing).await?;
         for (job, stream) in missing.into_iter().zip(streams) {
             if !stream.is_empty() {
-                self.cache.put(job, KnownJob::fold(&stream));
+                self.cache.put(job, Box::new(KnownJob::fold(&stream)));
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quillwork_domain::chain;
 use quillwork_domain::envelope::{Meta, Recorded};
@@ -13,7 +14,7 @@ use quillwork_domain::job::{
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::plan::StageIndex;
 use quillwork_domain::time::Timestamp;
-use quillwork_domain::wire;
+use quillwork_domain::wire::{self, Encoded};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -109,7 +110,7 @@ impl<'a> BatchPlan<'a> {
             return Ok(self.accepted(owner.job, version, true));
         }
         if self.circumstances.backlog + self.n_submitted >= self.circumstances.max_backlog {
-            let retry_after = std::time::Duration::from_secs(5);
+            let retry_after = Duration::from_secs(5);
             return Err(Refusal::BacklogFull { limit: self.circumstances.max_backlog, retry_after });
         }
         let version = self.apply(job, command.clone(), authority)?;
@@ -138,35 +139,28 @@ impl<'a> BatchPlan<'a> {
         authority: &Authority,
     ) -> Result<Version, Refusal> {
         let mut known = self.cache.take(id).unwrap_or_default();
-        let events = match decide(&known.job, command) {
+        let decided = decide(&known.job, command).map_err(Refusal::from).and_then(encode);
+        let events = match decided {
             Ok(events) => events,
-            Err(rejection) => {
+            Err(refusal) => {
                 if known.last_event.is_some() {
                     self.cache.put(id, known);
                 }
-                return Err(rejection.into());
+                return Err(refusal);
             }
         };
         let mut causation = authority.meta.causation_id;
-        for event in events {
+        for (event, encoded) in events {
             self.change_task(id, &known.job, &event, authority.held_by);
             let meta = Meta { causation_id: causation, ..authority.meta.clone() };
-            let recorded = match self.record(id, known.job.version.next(), &event, meta) {
-                Ok(recorded) => recorded,
-                Err(error) => {
-                    // Only a payload that is not JSON gets here, and payloads are parsed JSON.
-                    let message = format!("cannot encode an event: {error}");
-                    let retry_after = std::time::Duration::from_secs(1);
-                    return Err(Refusal::Unavailable { message, retry_after });
-                }
-            };
+            let recorded = self.record(id, known.job.version.next(), encoded, meta);
             causation = Some(recorded.event_id);
             known.last_event = causation;
             known.origin.get_or_insert_with(|| recorded.meta.clone());
             if let Event::JobCancelled(_) = event {
                 self.cancelled.push(RunKey { job: id, stage: known.job.stage, attempt: known.job.attempt });
             }
-            known.job = evolve(known.job, &event);
+            known.job = evolve(std::mem::take(&mut known.job), &event);
             self.batch.entries.push(Entry { recorded, event });
         }
         let version = known.job.version;
@@ -174,14 +168,7 @@ impl<'a> BatchPlan<'a> {
         Ok(version)
     }
 
-    fn record(
-        &mut self,
-        job: JobId,
-        version: Version,
-        event: &Event,
-        meta: Meta,
-    ) -> Result<Recorded, serde_json::Error> {
-        let encoded = wire::encode(event)?;
+    fn record(&mut self, job: JobId, version: Version, encoded: Encoded, meta: Meta) -> Recorded {
         let position: Position = self.head.position.next();
         let mut recorded = Recorded {
             position,
@@ -197,7 +184,7 @@ impl<'a> BatchPlan<'a> {
         };
         recorded.hash = chain::link(&self.head.hash, &recorded);
         self.head = Head { position, hash: recorded.hash };
-        Ok(recorded)
+        recorded
     }
 
     fn change_task(&mut self, id: JobId, before: &Job, event: &Event, held_by: Holder) {
@@ -353,6 +340,16 @@ impl<'a> BatchPlan<'a> {
         let batch = Batch { tasks: self.tasks.into_writes(), ..self.batch };
         Planned { batch, head: self.head, growth, started: self.started, cancelled: self.cancelled }
     }
+}
+
+/// Encodes all events of a command before anything is changed.
+fn encode(events: Vec<Event>) -> Result<Vec<(Event, Encoded)>, Refusal> {
+    let encode = |event| wire::encode(&event).map(|encoded| (event, encoded));
+    events.into_iter().map(encode).collect::<Result<_, _>>().map_err(|error| {
+        // Only a payload that is not JSON gets here, and payloads are parsed JSON.
+        let message = format!("cannot encode an event: {error}");
+        Refusal::Unavailable { message, retry_after: Duration::from_secs(1) }
+    })
 }
 
 fn stage_run(id: JobId, known: &KnownJob) -> Option<StageRun> {

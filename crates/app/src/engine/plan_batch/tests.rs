@@ -1,7 +1,5 @@
 //! Given jobs and a queue, when commands come together, then this is written and handed out.
 
-use std::time::Duration;
-
 use quillwork_domain::job::{JobSubmitted, Rejection};
 use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage};

@@ -37,7 +37,7 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, ReadMod
         // A power failure may lose the last commits, never tear them; the log has what they contained.
         .synchronous(SqliteSynchronous::Normal)
         // SQLite walks its whole page cache at every commit.
-        .pragma("cache_size", "-8192");
+        .pragma("cache_size", "-4096");
     let mut connection = SqliteConnection::connect_with(&options).await?;
     match user_version(&mut connection).await? {
         SCHEMA_VERSION => Ok(connection),

@@ -239,6 +239,11 @@ async fn every_page_of_the_list_and_of_the_log_is_there_once() {
         (stats["jobs"]["submitted"].as_u64(), stats["jobs"]["completed"].as_u64()),
         (Some(25), Some(25))
     );
+    let ends = server.get("/v1/events?kinds=JobCompleted,JobFailed&limit=1000").await;
+    assert_eq!(ends["items"].as_array().unwrap().len(), 25);
+    let wrong = server.client.get(format!("{}/v1/events?kinds=JobPainted", server.url)).send().await.unwrap();
+    assert_eq!(wrong.status(), 422);
+    assert!(wrong.text().await.unwrap().contains("JobCompleted"), "accepted kinds are named");
 }
 
 #[tokio::test]

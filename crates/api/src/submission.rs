@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quillwork_app::catalog::{Catalog, NotInCatalog};
 use quillwork_app::engine::Submission;
 use quillwork_domain::id::JobId;
-use quillwork_domain::job::JobSubmitted;
+use quillwork_domain::job::{JobSubmitted, check_topic};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::time::Timestamp;
 use serde::Deserialize;
@@ -18,7 +18,6 @@ use crate::body;
 use crate::params::clip;
 use crate::problem::{FieldError, Problem};
 
-pub(crate) const MAX_TOPIC_CHARS: usize = 2_000;
 pub(crate) const MAX_SETTINGS_BYTES: usize = 64 * 1024;
 pub(crate) const MAX_PRIORITY: i64 = 100;
 pub(crate) const MAX_LABELS: usize = 32;
@@ -47,8 +46,8 @@ pub(crate) fn read(json: &[u8], key: Option<&str>, catalog: &Catalog) -> Result<
         errors.push(FieldError { field: field.to_owned(), message });
     };
 
-    if let Err(message) = check_topic(&new.topic) {
-        refuse("topic", message);
+    if let Err(wrong) = check_topic(&new.topic) {
+        refuse("topic", wrong.to_string());
     }
     let priority = new.priority.unwrap_or(0);
     if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority) {
@@ -113,20 +112,6 @@ pub(crate) fn read(json: &[u8], key: Option<&str>, catalog: &Catalog) -> Result<
 
 pub(crate) fn is_idempotency_key(key: &str) -> bool {
     (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
-}
-
-fn check_topic(topic: &str) -> Result<(), String> {
-    let n_chars = topic.chars().count();
-    if n_chars > MAX_TOPIC_CHARS {
-        return Err(format!("expected at most {MAX_TOPIC_CHARS} characters, got {n_chars}"));
-    }
-    if topic.trim().is_empty() {
-        return Err(format!("expected 1 to {MAX_TOPIC_CHARS} characters that are not all blank"));
-    }
-    if topic.chars().any(char::is_control) {
-        return Err("expected text without control characters such as line breaks".to_owned());
-    }
-    Ok(())
 }
 
 fn check_label(key: &str, value: &str) -> Result<(), String> {

@@ -16,6 +16,7 @@ mod failure;
 mod react;
 mod rejection;
 mod state;
+mod topic;
 
 pub use command::Command;
 pub use decide::{MAX_STEPS, decide};
@@ -28,6 +29,7 @@ pub use failure::{ErrorClass, JobError};
 pub use react::{TaskChange, react};
 pub use rejection::Rejection;
 pub use state::{Job, Phase, Status, Step};
+pub use topic::{WrongTopic, check_topic};
 
 #[cfg(test)]
 mod tests;

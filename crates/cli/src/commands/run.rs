@@ -13,7 +13,7 @@ use quillwork_app::engine::{Caller, Submission};
 use quillwork_app::payload::unpack;
 use quillwork_app::ports::store::Entry;
 use quillwork_domain::id::{JobId, Version};
-use quillwork_domain::job::{Event, Job, JobSubmitted, Phase, evolve};
+use quillwork_domain::job::{Event, Job, JobSubmitted, Phase, check_topic, evolve};
 use quillwork_domain::payload::Payload;
 use quillwork_domain::wire;
 use serde::Deserialize;
@@ -30,9 +30,6 @@ use crate::{logging, output};
 
 /// How long a cancelled stage may take to notice.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// The longest topic, as over HTTP.
-const MAX_TOPIC_CHARS: usize = 2_000;
 
 /// Events read at a time.
 const PAGE: usize = 256;
@@ -104,9 +101,7 @@ fn caller() -> Caller {
 
 fn submission(local: &Local, args: &Args) -> Result<Submission, Usage> {
     let topic = args.topic.trim();
-    if topic.is_empty() || topic.chars().count() > MAX_TOPIC_CHARS || topic.chars().any(char::is_control) {
-        return Err(Usage(format!("the topic: expected 1 to {MAX_TOPIC_CHARS} characters on one line")));
-    }
+    check_topic(topic).map_err(|wrong| Usage(format!("the topic: {wrong}")))?;
     let wrong = |error: quillwork_app::catalog::NotInCatalog| Usage(error.to_string());
     let (pipeline, plan) = local.catalog.pipeline(args.pipeline.as_deref()).map_err(wrong)?;
     let settings = args.max_words.map(|words| json!({ "generation": { "max_words": words } }));

@@ -83,10 +83,10 @@ fn an_outsider_can_verify_an_export_with_the_documented_formula() {
         let (_, data) = line.split_once(r#","data":"#).unwrap();
         let data = data.strip_suffix('}').unwrap();
         let event: Value = serde_json::from_str(line).unwrap();
-        let member = |name: &str| match &event[name] {
-            Value::String(text) => text.clone(),
-            Value::Null => String::new(),
-            other => other.to_string(),
+        let member = |name: &str| {
+            let member = &event[name];
+            let text = if member.is_null() { Some("") } else { member.as_str() };
+            text.map_or_else(|| member.to_string(), str::to_owned)
         };
         let members = [
             "position",

@@ -70,6 +70,14 @@ fn crates_use_only_what_they_may() {
     }
 }
 
+/// `cargo run -- run …` is the first command of the README.
+#[test]
+fn cargo_run_means_the_binary() {
+    let metadata = metadata();
+    let default: Vec<_> = metadata.workspace_default_packages().iter().map(|package| package.name.to_string()).collect();
+    assert_eq!(default, ["quillwork"]);
+}
+
 #[test]
 fn what_a_crate_must_not_know_is_out_of_its_reach() {
     let metadata = metadata();

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The body, if it is said to be JSON and has at most `limit` bytes.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let bytes = receive(body, limit).await?;
+    let bytes = receive(headers, body, limit).await?;
     if !is_json(headers) {
         let found =
             headers.get(header::CONTENT_TYPE).map(|value| clip(&String::from_utf8_lossy(value.as_bytes())));
@@ -41,11 +41,15 @@ pub(crate) async fn read_optional(
     body: Body,
     limit: usize,
 ) -> Result<Option<Bytes>, Problem> {
-    let bytes = receive(body, limit).await?;
+    let bytes = receive(headers, body, limit).await?;
     if bytes.is_empty() { Ok(None) } else { read(headers, Body::from(bytes), limit).await.map(Some) }
 }
 
-async fn receive(body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|n_bytes: usize| n_bytes > DRAIN_BYTES.max(limit)) {
+        return Err(too_large(limit));
+    }
     let mut stream = body.into_data_stream();
     match tokio::time::timeout(TIMEOUT, collect(&mut stream, limit)).await {
         Ok(received) => received,
@@ -67,8 +71,7 @@ async fn collect(stream: &mut BodyDataStream, limit: usize) -> Result<Bytes, Pro
                     break;
                 }
             }
-            let detail = format!("the body has more than {limit} bytes, the most that is accepted here");
-            return Err(Problem::new(Kind::BodyTooLarge, detail));
+            return Err(too_large(limit));
         }
         // Most bodies are one chunk, and need no copy.
         match &first {
@@ -86,6 +89,11 @@ async fn collect(stream: &mut BodyDataStream, limit: usize) -> Result<Bytes, Pro
             Ok(whole.freeze())
         }
     }
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body has more than {limit} bytes, the most that is accepted here");
+    Problem::new(Kind::BodyTooLarge, detail)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -142,9 +142,12 @@ fn explain(error: NotInCatalog) -> (String, String) {
     }
 }
 
-/// The digest of a request body that does not depend on white space or on the order of members.
+/// The digest of a request body that does not depend on white space, on the order of members, or on where the key is.
 fn digest(json: &[u8]) -> Result<Sha256Digest, Problem> {
-    let value: Value = body::parse(json)?;
+    let mut value: Value = body::parse(json)?;
+    if let Value::Object(members) = &mut value {
+        members.remove("idempotency_key");
+    }
     let mut canonical = Vec::with_capacity(json.len());
     write_sorted(&value, &mut canonical)?;
     Ok(Sha256Digest::of(&canonical))

@@ -17,5 +17,8 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<()> {
         LogFormat::Text => subscriber.with_ansi(on_terminal).try_init(),
         LogFormat::Json => subscriber.json().flatten_event(true).with_span_list(false).try_init(),
     };
-    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
+    // A panic is a line of the log like any other, with the spans around it.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
+    Ok(())
 }

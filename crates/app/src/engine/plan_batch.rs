@@ -48,7 +48,7 @@ pub(crate) struct BatchPlan<'a> {
     head: Head,
     batch: Batch,
     tasks: PendingTasks,
-    n_submitted: u64,
+    n_opened: u64,
     started: Vec<(Arc<str>, StageRun)>,
     cancelled: Vec<RunKey>,
 }
@@ -80,7 +80,7 @@ impl<'a> BatchPlan<'a> {
             head,
             batch: Batch::default(),
             tasks: PendingTasks::default(),
-            n_submitted: 0,
+            n_opened: 0,
             started: Vec::new(),
             cancelled: Vec::new(),
         }
@@ -95,9 +95,12 @@ impl<'a> BatchPlan<'a> {
         authority: &Authority,
     ) -> Result<Accepted, Refusal> {
         let Command::Submit(submission) = command else {
-            return self
-                .apply(job, command.clone(), authority)
-                .map(|version| self.accepted(job, version, false));
+            if let Command::Retry = command {
+                self.has_room()?;
+            }
+            let version = self.apply(job, command.clone(), authority)?;
+            self.n_opened += u64::from(matches!(command, Command::Retry));
+            return Ok(self.accepted(job, version, false));
         };
         let digest = submission.request_digest.unwrap_or(Sha256Digest([0; 32]));
         if let Some(key) = key
@@ -109,18 +112,23 @@ impl<'a> BatchPlan<'a> {
             let version = self.cache.get(owner.job).map_or(Version::default(), |known| known.job.version);
             return Ok(self.accepted(owner.job, version, true));
         }
-        if self.circumstances.backlog + self.n_submitted >= self.circumstances.max_backlog {
-            let retry_after = Duration::from_secs(5);
-            return Err(Refusal::BacklogFull { limit: self.circumstances.max_backlog, retry_after });
-        }
+        self.has_room()?;
         let version = self.apply(job, command.clone(), authority)?;
-        self.n_submitted += 1;
+        self.n_opened += 1;
         if let Some(key) = key {
             let owner = KeyOwner { job, digest };
             self.circumstances.owners.insert(key.clone(), owner);
             self.batch.keys.push((key.clone(), owner));
         }
         Ok(self.accepted(job, version, false))
+    }
+
+    fn has_room(&self) -> Result<(), Refusal> {
+        let limit = self.circumstances.max_backlog;
+        if self.circumstances.backlog + self.n_opened < limit {
+            return Ok(());
+        }
+        Err(Refusal::BacklogFull { limit, retry_after: Duration::from_secs(5) })
     }
 
     fn accepted(&mut self, job: JobId, version: Version, replayed: bool) -> Accepted {

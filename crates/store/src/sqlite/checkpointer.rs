@@ -10,10 +10,10 @@ use rusqlite::{Connection, OpenFlags};
 use crate::sqlite::{configure, connect};
 
 /// Written bytes (estimated) between two looks at the write-ahead log.
-const LOOK_AFTER: usize = 16 * 1024 * 1024;
+const LOOK_AFTER: usize = 8 * 1024 * 1024;
 
-/// Pages in the write-ahead log from which it is made to start over, so that the file stops growing: 64 MiB.
-const RESTART_AT: i64 = 16_384;
+/// Pages in the write-ahead log from which it is made to start over, so that the file stops growing: 32 MiB.
+const RESTART_AT: i64 = 8_192;
 
 /// Dropping it copies what is left and ends the thread.
 pub(super) struct Checkpointer {
@@ -26,6 +26,8 @@ impl Checkpointer {
     pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         configure(&conn, "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;")?;
+        // What a process that was killed left behind would else stay, and grow with every life.
+        report(checkpoint(&conn, "TRUNCATE"));
         let (wake, woken) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("checkpointer".into())
@@ -59,20 +61,36 @@ fn run(conn: &Connection, woken: &Receiver<()>) {
     while woken.recv().is_ok() {
         match checkpoint(conn, "PASSIVE") {
             // The bulk is copied: starting over holds up the writer only for the rest.
-            Ok(pages) if pages >= RESTART_AT => report(checkpoint(conn, "RESTART")),
+            Ok(done) if done.pages >= RESTART_AT => report(checkpoint(conn, "RESTART")),
             other => report(other),
         }
     }
     report(checkpoint(conn, "TRUNCATE"));
 }
 
-/// Copies what can be copied; returns the pages in the write-ahead log.
-fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<i64> {
-    conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
+/// What a checkpoint did.
+struct Done {
+    /// Somebody was in the way, and not everything was done.
+    busy: bool,
+    /// Pages in the write-ahead log.
+    pages: i64,
 }
 
-fn report(result: rusqlite::Result<i64>) {
-    if let Err(error) = result {
-        tracing::warn!(%error, "cannot copy the write-ahead log into the database; it grows until this succeeds");
+/// Copies what can be copied.
+fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<Done> {
+    conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        Ok(Done { busy: row.get(0)?, pages: row.get(1)? })
+    })
+}
+
+fn report(result: rusqlite::Result<Done>) {
+    match result {
+        Ok(done) if done.busy => {
+            tracing::debug!(done.pages, "a checkpoint met somebody at work; the next one finishes it");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(%error, "cannot copy the write-ahead log into the database; it grows until this succeeds");
+        }
     }
 }

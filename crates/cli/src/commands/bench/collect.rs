@@ -101,8 +101,13 @@ pub(super) async fn collect(inbox: &mut UnboundedReceiver<Note>, jobs: u64, pati
     let mut open: HashMap<u128, Instant> = HashMap::new();
     // An event may be here before the answer that says whose it is.
     let mut early: HashMap<u128, (Instant, End)> = HashMap::new();
+    // Trouble is no progress: a server that is gone makes it for ever.
+    let mut give_up = tokio::time::Instant::now() + patience;
     while measured.completed + measured.failed + measured.refused < jobs {
-        let Ok(Some(note)) = tokio::time::timeout(patience, inbox.recv()).await else { break };
+        let Ok(Some(note)) = tokio::time::timeout_at(give_up, inbox.recv()).await else { break };
+        if !matches!(note, Note::Trouble(_)) {
+            give_up = tokio::time::Instant::now() + patience;
+        }
         match note {
             Note::Accepted { ids, started, answered } => {
                 measured.first_start = Some(measured.first_start.map_or(started, |first| first.min(started)));

@@ -74,7 +74,8 @@ fn crates_use_only_what_they_may() {
 #[test]
 fn cargo_run_means_the_binary() {
     let metadata = metadata();
-    let default: Vec<_> = metadata.workspace_default_packages().iter().map(|package| package.name.to_string()).collect();
+    let default: Vec<_> =
+        metadata.workspace_default_packages().iter().map(|package| package.name.to_string()).collect();
     assert_eq!(default, ["quillwork"]);
 }
 

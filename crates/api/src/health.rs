@@ -62,12 +62,18 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<R
     if !state.engine.is_alive() {
         reasons.push("the engine has ended".to_owned());
     }
+    if let Some(trouble) = state.engine.trouble() {
+        reasons.push(trouble);
+    }
     // What exactly is wrong with them is in the log, not for everyone.
     match state.models.health() {
         Health::Running => {}
+        Health::CatchingUp => reasons.push("the read models are catching up with the log".to_owned()),
         Health::Idle => reasons.push("the projector does not run".to_owned()),
         Health::Retrying(_) => reasons.push("the projector cannot go on and tries again".to_owned()),
-        Health::Failed(_) => reasons.push("the projector stopped at an event that it cannot skip".to_owned()),
+        Health::Failed(_) => {
+            reasons.push("the read models have failed; the service's log says why".to_owned())
+        }
     }
     match tokio::time::timeout(STORE_TIMEOUT, state.reader.head()).await {
         Ok(Ok(_)) => {}

@@ -117,6 +117,8 @@ fn write(state: &ApiState, stats: Option<&Stats>, text: &mut String) -> std::fmt
     let healthy = u64::from(state.models.health() == Health::Running);
     now.register("projector_healthy", "1 while the projector follows the log", gauge(healthy));
     now.register("engine_alive", "1 while the engine runs", gauge(u64::from(state.engine.is_alive())));
+    let writes = u64::from(state.engine.trouble().is_none());
+    now.register("store_writable", "1 while the store takes commits", gauge(writes));
     now.register(
         "engine_running_stages",
         "Stages that run in this process",

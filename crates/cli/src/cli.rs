@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::commands::{audit, bench, config, job, rebuild, run};
+use crate::commands::{audit, bench, config, job, rebuild, run, up};
 use crate::config::{Config, ConfigError, Overrides, load};
 
 /// Durable jobs that research a topic and write about it.
@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Run one job in a process of its own and print its article.
     Run(run::Args),
     /// Run API, workers and projections in one process.
-    Up,
+    Up(up::Args),
     /// Run only the API (not with SQLite: use `up`).
     Api,
     /// Run only the workers (not with SQLite: use `up`).
@@ -70,7 +70,7 @@ impl Cli {
     /// The runtime the command needs: all cores for work, one thread for everything else.
     pub(crate) fn runtime(&self) -> anyhow::Result<Runtime> {
         let mut builder = match self.command {
-            Command::Run(_) | Command::Up => Builder::new_multi_thread(),
+            Command::Run(_) | Command::Up(_) => Builder::new_multi_thread(),
             Command::Api
             | Command::Worker
             | Command::Projector

@@ -8,7 +8,7 @@ mod migrate;
 pub(crate) mod rebuild;
 mod role;
 pub(crate) mod run;
-mod up;
+pub(crate) mod up;
 
 use crate::cli::{Cli, Command};
 
@@ -17,7 +17,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
     let globals = cli.globals;
     match cli.command {
         Command::Run(args) => run::run(&globals, args).await,
-        Command::Up => up::run(&globals).await,
+        Command::Up(args) => up::run(&globals, args).await,
         Command::Api => role::refuse("api"),
         Command::Worker => role::refuse("worker"),
         Command::Projector => role::refuse("projector"),

@@ -120,14 +120,19 @@ async fn follow(models: &ReadModels, feed: &Feed) -> Result<std::convert::Infall
     let mut tables = Tables::open(models.path()).await?;
     models.set_position(tables.position());
     if models.health() == Health::Idle {
-        models.set_health(Health::Running);
+        models.set_health(Health::CatchingUp);
     }
     loop {
+        if tables.position() >= feed.head() {
+            models.set_health(Health::Running);
+        }
         feed.wait_past(tables.position()).await;
         let (started, before) = (Instant::now(), tables.position());
         let n_rows = tables.catch_up(feed).await?;
         models.set_position(tables.position());
-        models.set_health(Health::Running);
+        if models.health() != Health::CatchingUp || tables.position() >= feed.head() {
+            models.set_health(Health::Running);
+        }
         // No row at all means that the log cannot be read up to its head yet, which must not become a busy loop.
         // Who lags has company enough.
         let lags = tables.position().0 >= before.0 + BATCH_EVENTS as u64;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quillwork_app::clock;
@@ -42,10 +43,12 @@ pub enum ReadModelError {
 pub enum Health {
     /// Not running yet, or told to stop.
     Idle,
+    /// Runs, and has not reached the end of the log for the first time.
+    CatchingUp,
     Running,
     /// Met a failure that may pass, and tries again.
     Retrying(String),
-    /// Stopped at an event that it must not skip.
+    /// Stopped at an event that it must not skip, or the tables are damaged.
     Failed(String),
 }
 
@@ -60,7 +63,11 @@ struct Shared {
     readers: SqlitePool,
     position: watch::Sender<Position>,
     health: watch::Sender<Health>,
+    damaged: AtomicBool,
 }
+
+/// Ends the name of a file that marks the read model beside it as damaged.
+pub(crate) const DAMAGED: &str = ".damaged";
 
 impl ReadModels {
     /// Opens the file at `path`, made if there is none.
@@ -74,6 +81,7 @@ impl ReadModels {
             Err(Unusable::Because(reason)) => {
                 tracing::warn!(file = %path.display(), reason, "the read model is thrown away and built again");
                 sqlite::remove(path)?;
+                sqlite::remove(&sqlite::beside(path, DAMAGED))?;
                 let mut connection = sqlite::open_writer(path).await?;
                 let checkpoint = sqlite::checkpoint(&mut connection).await?;
                 connection.close().await?;
@@ -85,17 +93,24 @@ impl ReadModels {
             readers: sqlite::open_readers(path),
             position: watch::Sender::new(checkpoint.position),
             health: watch::Sender::new(Health::Idle),
+            damaged: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// One job.
     pub async fn job(&self, id: JobId) -> Result<Option<JobSummary>, ReadModelError> {
-        Ok(sqlite::job(&self.shared.readers, id).await?.map(|job| job.at(clock::now())))
+        let job = self.watched(sqlite::job(&self.shared.readers, id).await)?;
+        Ok(job.map(|job| job.at(clock::now())))
     }
 
     /// Jobs, newest first, up to `limit`.
     pub async fn jobs(&self, filter: &JobFilter, limit: usize) -> Result<JobPage, ReadModelError> {
+        let page = self.page(filter, limit).await;
+        self.watched(page)
+    }
+
+    async fn page(&self, filter: &JobFilter, limit: usize) -> Result<JobPage, ReadModelError> {
         let now = clock::now();
         let readers = &self.shared.readers;
         // One more than asked for tells whether there is a next page.
@@ -123,7 +138,7 @@ impl ReadModels {
     /// The attempts of one job, in order; empty for a job that does not exist.
     pub async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, ReadModelError> {
         let running = sqlite::job(&self.shared.readers, id).await?.as_ref().and_then(job_timeline::running);
-        let mut attempts = sqlite::timeline(&self.shared.readers, id).await?;
+        let mut attempts = self.watched(sqlite::timeline(&self.shared.readers, id).await)?;
         if let Some(running) = running {
             // It may have ended between the two queries.
             let ended = |ended: &TimelineEntry| {
@@ -138,7 +153,7 @@ impl ReadModels {
 
     /// The counters.
     pub async fn stats(&self) -> Result<Stats, ReadModelError> {
-        let mut stats = sqlite::stats(&self.shared.readers).await?;
+        let mut stats = self.watched(sqlite::stats(&self.shared.readers).await)?;
         if stats.jobs.scheduled > 0 {
             stats.due(sqlite::due(&self.shared.readers, clock::now()).await?);
         }
@@ -157,9 +172,36 @@ impl ReadModels {
         matches!(tokio::time::timeout(timeout, reached).await, Ok(Ok(_)))
     }
 
-    /// How the projector is.
+    /// How the projector and its tables are.
     pub fn health(&self) -> Health {
+        if self.shared.damaged.load(Ordering::Relaxed) {
+            return Health::Failed(
+                "the tables are damaged; they are built again at the next start".to_owned(),
+            );
+        }
         self.shared.health.borrow().clone()
+    }
+
+    /// Notes if a query shows that the file is damaged: from then on it is not healthy, and the next start throws it
+    /// away.
+    fn watched<T>(&self, result: Result<T, ReadModelError>) -> Result<T, ReadModelError> {
+        let damaged = match &result {
+            Ok(_) => false,
+            Err(ReadModelError::Database(error)) => sqlite::is_unusable(error),
+            Err(ReadModelError::Row(_) | ReadModelError::Damaged(_)) => true,
+            Err(
+                ReadModelError::OtherVersion { .. }
+                | ReadModelError::CheckpointMoved { .. }
+                | ReadModelError::File(_)
+                | ReadModelError::Log(_),
+            ) => false,
+        };
+        if damaged && !self.shared.damaged.swap(true, Ordering::Relaxed) {
+            tracing::error!(file = %self.shared.path.display(), "the read model is damaged; restart to build it again");
+            // Without the mark the next start finds out again.
+            let _ = std::fs::write(sqlite::beside(&self.shared.path, DAMAGED), []);
+        }
+        result
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -206,6 +248,9 @@ impl From<ReadModelError> for Unusable {
 
 /// The checkpoint of a file that belongs to this version and to this log.
 async fn usable(path: &Path, log: &dyn LogReader) -> Result<Checkpoint, Unusable> {
+    if sqlite::beside(path, DAMAGED).exists() {
+        return Err(Unusable::Because("a query found it damaged".to_owned()));
+    }
     let mut connection = sqlite::open_writer(path).await?;
     let checkpoint = sqlite::checkpoint(&mut connection).await?;
     connection.close().await.map_err(ReadModelError::from)?;

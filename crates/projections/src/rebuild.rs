@@ -6,7 +6,7 @@ use quillwork_app::feed::Feed;
 use quillwork_domain::id::Position;
 
 use crate::projector::{ProjectorError, Tables};
-use crate::read_models::ReadModelError;
+use crate::read_models::{DAMAGED, ReadModelError};
 use crate::sqlite;
 
 /// What a rebuild did.
@@ -49,6 +49,7 @@ fn swap(new: &Path, path: &Path) -> std::io::Result<()> {
     // The old write-ahead log must be gone before the new file stands under its name.
     sqlite::remove(path)?;
     std::fs::rename(new, path)?;
+    sqlite::remove(&sqlite::beside(path, DAMAGED))?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::File::open(folder)?.sync_all()?;
     }

@@ -112,6 +112,7 @@ pub struct Engine {
     pub(crate) admission: Admission,
     pub(crate) mode: Arc<watch::Sender<Mode>>,
     pub(crate) running: watch::Receiver<usize>,
+    pub(crate) trouble: watch::Receiver<Option<String>>,
     pub(crate) feed: Feed,
     pub(crate) progress: ProgressBoard,
 }
@@ -206,6 +207,11 @@ impl Engine {
     /// How many stages run in this process.
     pub fn running(&self) -> usize {
         *self.running.borrow()
+    }
+
+    /// Why nothing can be committed at the moment, if so. The engine keeps trying and clears this by itself.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// False once the engine has ended.

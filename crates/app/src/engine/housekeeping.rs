@@ -17,8 +17,9 @@ impl EngineLoop {
         if self.in_doubt {
             self.resolve_doubt(intake).await?;
         }
-        // Also before the first stage after a quiet time.
-        if self.renew_at <= now && (self.slots.n_running() > 0 || !intake.requests.is_empty()) {
+        // Also before the first stage after a quiet time, and to find out whether a store that failed writes again.
+        let due = self.renew_at <= now && (self.slots.n_running() > 0 || !intake.requests.is_empty());
+        if due || self.trouble.borrow().is_some() {
             let until = now.plus(self.config.lease);
             if !self.writer.renew_lease(self.lease, until).await? {
                 // Nothing of note after a quiet time, for which nothing was renewed.

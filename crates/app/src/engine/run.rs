@@ -48,6 +48,8 @@ pub(crate) struct EngineLoop {
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     pub(crate) mode: watch::Receiver<Mode>,
     pub(crate) running: watch::Sender<usize>,
+    /// Why the store failed, until it has written again.
+    pub(crate) trouble: watch::Sender<Option<String>>,
     pub(crate) feed: Feed,
     pub(crate) progress: ProgressBoard,
 }
@@ -96,7 +98,10 @@ impl EngineLoop {
             }
             match self.turn(&mut intake, mode).await {
                 Ok(starved) => {
-                    retry_at = None;
+                    if retry_at.take().is_some() {
+                        tracing::info!("the store writes again");
+                        self.trouble.send_replace(None);
+                    }
                     again = starved;
                 }
                 Err(error) => {
@@ -107,6 +112,7 @@ impl EngineLoop {
                     if retry_at.is_none() {
                         tracing::error!(%error, "the store failed; nothing of this batch was acknowledged");
                     }
+                    self.trouble.send_replace(Some(error.to_string()));
                     retry_at = Some(clock::now().plus(STORE_RETRY));
                     again = false;
                 }

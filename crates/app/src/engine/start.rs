@@ -92,6 +92,7 @@ pub async fn start(
     let (reports, report_queue) = mpsc::unbounded_channel();
     let (mode, mode_changes) = watch::channel(Mode::default());
     let (running, n_running) = watch::channel(0);
+    let (trouble, troubles) = watch::channel(None);
     let feed = Feed::new(reader, head.position);
     let progress = ProgressBoard::default();
     let mut queues = Queues::new(slots.handlers());
@@ -103,6 +104,7 @@ pub async fn start(
         admission: Admission::new(config.max_pending),
         mode: Arc::new(mode),
         running: n_running,
+        trouble: troubles,
         feed: feed.clone(),
         progress: progress.clone(),
     };
@@ -124,6 +126,7 @@ pub async fn start(
         reports: report_queue,
         mode: mode_changes,
         running,
+        trouble,
         feed,
         progress,
     };

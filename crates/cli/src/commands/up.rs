@@ -22,8 +22,16 @@ use crate::signals::Signals;
 /// How long the last answers may take once nothing runs any more.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(globals: &Globals) -> anyhow::Result<u8> {
-    let config = globals.load()?;
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folder that research searches; the documentation that comes with the binary if absent.
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<String>,
+}
+
+pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
+    let corpus = args.corpus.map(|folder| ("--corpus", "corpus", folder));
+    let config = globals.load_with(corpus.into_iter().collect())?;
     let settings = &config.settings;
     logging::start(settings)?;
     open_files::allow(u64::from(settings.limits.connections));
@@ -50,9 +58,10 @@ pub(crate) async fn run(globals: &Globals) -> anyhow::Result<u8> {
         _ = api.join_next() => anyhow::bail!("the API ended without being told to"),
     }
     let end = async {
+        // Health, metrics and queries answer as long as stages may run; what is submitted now runs at the next start.
         draining.cancel();
-        stop_api.cancel();
         let ended = local.end(settings.shutdown_grace.0).await;
+        stop_api.cancel();
         // A client that does not read its answer must not hold up the end.
         if tokio::time::timeout(LAST_ANSWERS, api.join_next()).await.is_err() {
             tracing::warn!("some clients did not take their answers; their connections are cut");

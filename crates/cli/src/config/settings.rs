@@ -17,6 +17,8 @@ use crate::config::Span;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
     /// The folder that holds everything this process keeps. One process owns it.
+    #[serde(deserialize_with = "folder")]
+    #[schemars(length(min = 1))]
     pub(crate) data_dir: PathBuf,
     /// Where the log is kept: absent or `sqlite` for a file in the data directory.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "store")]
@@ -266,6 +268,14 @@ fn positive<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + Display +
     } else {
         Err(D::Error::custom(format!("expected at least 1, got {number}")))
     }
+}
+
+fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() {
+        return Err(D::Error::custom("expected the path of a folder; \".\" is the working directory"));
+    }
+    Ok(path)
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {

@@ -45,7 +45,7 @@ pub struct Limits {
     pub min_position_wait: Duration,
     /// How long a command waits for its commit before its outcome is given up as unknown.
     pub command_timeout: Duration,
-    /// Connections that are served at once; more wait to be accepted.
+    /// Connections that are served at once; more are turned away.
     pub max_connections: usize,
 }
 

@@ -16,7 +16,7 @@ use crate::context::StageContext;
 use crate::stage::{Stage, StageError, StageInput, StageOutput};
 
 /// Outputs over this many bytes of JSON fail their stage.
-pub const MAX_OUTPUT_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Runs the stages of one handler.
 #[derive(Clone)]

@@ -13,6 +13,7 @@ use quillwork_domain::payload::Payload;
 use quillwork_projections::JobSummary;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
 use crate::accept::negotiate;
 use crate::history::{self, Until};
@@ -24,6 +25,9 @@ use crate::state::ApiState;
 const MARKDOWN: &str = "text/markdown";
 const HTML: &str = "text/html";
 const JSON: &str = "application/json";
+
+/// How many results are put into shape at once; more wait their turn.
+static TURNS: Semaphore = Semaphore::const_new(8);
 
 /// What the result must have to be an article.
 #[derive(Deserialize)]
@@ -62,6 +66,8 @@ pub(crate) async fn result(
     .await?;
     let summary = summary.ok_or_else(|| Problem::unknown_job(id))?.at(clock::now());
     finished(&summary)?;
+    // A result may be large, and is in memory more than once while it is put into shape. The semaphore is never closed.
+    let _turn = TURNS.acquire().await.ok();
 
     let mut last = None;
     let mut found = None;

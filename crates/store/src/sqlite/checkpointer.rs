@@ -61,7 +61,10 @@ fn run(conn: &Connection, woken: &Receiver<()>) {
     while woken.recv().is_ok() {
         match checkpoint(conn, "PASSIVE") {
             // The bulk is copied: starting over holds up the writer only for the rest.
-            Ok(done) if done.pages >= RESTART_AT => report(checkpoint(conn, "RESTART")),
+            Ok(done) if done.pages >= RESTART_AT => {
+                report(Ok(done));
+                report(checkpoint(conn, "RESTART"));
+            }
             other => report(other),
         }
     }
@@ -85,10 +88,7 @@ fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<Done> {
 
 fn report(result: rusqlite::Result<Done>) {
     match result {
-        Ok(done) if done.busy => {
-            tracing::debug!(done.pages, "a checkpoint met somebody at work; the next one finishes it");
-        }
-        Ok(_) => {}
+        Ok(done) => tracing::debug!(done.pages, done.busy, "copied the write-ahead log"),
         Err(error) => {
             tracing::warn!(%error, "cannot copy the write-ahead log into the database; it grows until this succeeds");
         }

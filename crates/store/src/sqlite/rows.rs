@@ -92,9 +92,7 @@ pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(error.to_string()),
-        Some(ErrorCode::DiskFull) => {
-            StoreError::Full("the disk is full; make room, and the service goes on by itself".into())
-        }
+        Some(ErrorCode::DiskFull) => StoreError::Full("the disk is full; make room".into()),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             StoreError::Full(format!("the data directory is not writable ({error})"))
         }

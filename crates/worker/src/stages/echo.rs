@@ -10,7 +10,8 @@ use crate::context::StageContext;
 use crate::stage::{Stage, StageError, StageInput, StageOutput};
 use crate::stages::Checked;
 
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Twice what a stage may return, so that the limit can be tried.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// `settings.echo`
 #[derive(Clone, Debug, Deserialize)]

@@ -3,6 +3,7 @@
 //! A plan is data in `JobSubmitted`, so that a changed configuration never changes a running job.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +11,11 @@ use serde::{Deserialize, Serialize};
 /// A plan holds at most this many stages.
 pub const MAX_STAGES: usize = 32;
 
-/// The stages of a job, in order. Never empty.
+/// The stages of a job, in order. Never empty. Cheap to clone: the jobs of a pipeline share it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Plan {
-    stages: Vec<PlannedStage>,
+    stages: Arc<[PlannedStage]>,
 }
 
 /// One stage of a plan.
@@ -114,7 +115,7 @@ impl Plan {
                 }
             }
         }
-        Ok(Self { stages })
+        Ok(Self { stages: stages.into() })
     }
 
     pub fn stages(&self) -> &[PlannedStage] {

@@ -50,11 +50,9 @@ impl KnownJob {
         };
         let job = &self.job;
         let submitted = job.submitted.as_ref().map_or(0, |submitted| {
-            submitted.topic.len()
-                + submitted.settings.as_ref().map_or(0, |settings| settings.get().len())
-                + submitted.plan.len() * 256
+            submitted.topic.len() + submitted.settings.as_ref().map_or(0, |settings| settings.get().len())
         });
-        1_024
+        1_536
             + submitted
             + job.outputs.iter().map(inline).sum::<usize>()
             + job.steps.iter().map(|step| 128 + inline(&step.output)).sum::<usize>()

@@ -35,7 +35,8 @@ pub fn all(providers: &Providers) -> Vec<StageHandler> {
         },
         StageHandler {
             name: "echo",
-            default_concurrency: 64,
+            // It waits for nothing: more at once means fuller commits.
+            default_concurrency: 256,
             check_settings: check::<echo::Settings>,
             stage: Arc::new(echo::Echo),
         },

@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(plans["article"].len(), 1);
         assert_eq!(plans["own"].stages()[0].max_attempts, 7);
         assert_eq!(config.settings.stages["research"].concurrency, 9);
-        assert_eq!(config.settings.stages["echo"].concurrency, 64);
+        assert_eq!(config.settings.stages["echo"].concurrency, 256);
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl Default for Settings {
             stages: BTreeMap::from([
                 ("research".into(), concurrency(4)),
                 ("generation".into(), concurrency(4)),
-                ("echo".into(), concurrency(64)),
+                ("echo".into(), concurrency(256)),
             ]),
             pipelines: BTreeMap::from([
                 ("article".into(), pipeline(&["research", "generation"])),

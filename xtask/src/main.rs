@@ -1,12 +1,14 @@
 //! Developer tasks: `cargo xtask test` and `cargo xtask ci`.
 
+mod servers;
+
 use std::env;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
 const USAGE: &str = "usage: cargo xtask test [ARGS FOR CARGO TEST] | ci
-  test   all tests of the workspace
+  test   all tests of the workspace; as root on Debian, installs the servers they need
   ci     formatting, lints, all tests, and cargo-deny if it is installed";
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn test(args: &[String]) -> Result<()> {
+    servers::provide()?;
     // The binary first: the black-box tests run it.
     cargo(&["build", "--locked", "--package", "quillwork"])?;
     let mut command = vec!["test", "--locked", "--workspace"];

@@ -8,10 +8,10 @@ use cargo_metadata::DependencyKind;
 const ARROWS: &[(&str, &[&str])] = &[
     ("quillwork-domain", &[]),
     ("quillwork-app", &["quillwork-domain"]),
-    ("quillwork-store", &["quillwork-app", "quillwork-domain"]),
-    ("quillwork-providers", &["quillwork-app", "quillwork-domain"]),
+    ("quillwork-store", &["quillwork-app", "quillwork-domain", "quillwork-test-servers"]),
+    ("quillwork-providers", &["quillwork-app", "quillwork-domain", "quillwork-test-servers"]),
     ("quillwork-worker", &["quillwork-app", "quillwork-domain"]),
-    ("quillwork-projections", &["quillwork-app", "quillwork-domain"]),
+    ("quillwork-projections", &["quillwork-app", "quillwork-domain", "quillwork-test-servers"]),
     ("quillwork-api", &["quillwork-app", "quillwork-domain", "quillwork-projections"]),
     (
         "quillwork",
@@ -25,17 +25,28 @@ const ARROWS: &[(&str, &[&str])] = &[
             "quillwork-worker",
         ],
     ),
-    ("quillwork-tests", &["quillwork-app", "quillwork-domain", "quillwork-store", "quillwork-worker"]),
+    (
+        "quillwork-tests",
+        &[
+            "quillwork-app",
+            "quillwork-domain",
+            "quillwork-store",
+            "quillwork-test-servers",
+            "quillwork-worker",
+        ],
+    ),
+    ("quillwork-test-servers", &[]),
     ("xtask", &[]),
 ];
 
 /// What must not be reachable from a crate at all, directly or not.
 const ABSENCES: &[(&str, &[&str])] = &[
     ("quillwork-domain", &["tokio", "sqlx", "rusqlite", "tracing", "rand", "reqwest", "axum", "apalis"]),
-    ("quillwork-app", &["sqlx", "rusqlite", "reqwest", "axum", "apalis", "tantivy"]),
-    ("quillwork-worker", &["sqlx", "rusqlite", "axum", "tantivy"]),
-    ("quillwork-projections", &["axum", "apalis", "tantivy"]),
-    ("quillwork-api", &["rusqlite", "apalis", "tantivy"]),
+    ("quillwork-app", &["sqlx", "rusqlite", "reqwest", "axum", "apalis", "tantivy", "redis", "moka"]),
+    ("quillwork-store", &["redis", "moka"]),
+    ("quillwork-worker", &["sqlx", "rusqlite", "axum", "tantivy", "redis", "moka"]),
+    ("quillwork-projections", &["axum", "apalis", "tantivy", "redis", "moka"]),
+    ("quillwork-api", &["rusqlite", "apalis", "tantivy", "redis", "moka"]),
     ("quillwork-providers", &["sqlx", "rusqlite", "axum", "apalis"]),
 ];
 

@@ -8,7 +8,8 @@ use quillwork_domain::id::JobId;
 use quillwork_domain::job::{JobSubmitted, Phase};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_tests::faulty::{Fault, Faulty};
-use quillwork_tests::stack::{Deed, Handlers, PATIENCE, Stack, config, job};
+use quillwork_tests::stack::{Deed, Ground, Handlers, PATIENCE, Stack, job};
+use tokio::sync::watch;
 
 /// Two stages; each records one step, which counts how often it was done.
 fn handlers(n_done: &Arc<AtomicUsize>) -> Handlers {
@@ -39,27 +40,28 @@ async fn check(stack: &Stack, id: JobId) {
 }
 
 /// Runs a job while `fault` happens; returns false once the job makes fewer commits than that.
-async fn survives(fault: Fault) -> bool {
-    let dir = tempfile::tempdir().unwrap();
+async fn survives(ground: &Ground, fault: Fault) -> bool {
     let n_done = Arc::new(AtomicUsize::new(0));
-    let n_faults = Arc::new(AtomicUsize::new(0));
-    let faults = n_faults.clone();
+    let faults = watch::Sender::new(0);
+    let mut struck = faults.subscribe();
     let wrap = move |inner| -> Box<dyn quillwork_app::ports::store::LogWriter> {
-        Box::new(Faulty { inner, fault, n_commits: Arc::default(), n_faults: faults })
+        Box::new(Faulty { inner, fault, n_commits: 0, n_faults: faults })
     };
-    let stack = Stack::start_with(dir.path(), handlers(&n_done), config(), wrap).await;
+    let stack = Stack::start_with(ground, handlers(&n_done), ground.config(), wrap).await;
     let crashes = matches!(fault, Fault::CrashBefore(_) | Fault::CrashAfter(_));
     if crashes {
-        let submitted = tokio::time::timeout(std::time::Duration::from_millis(300), async {
-            let accepted = stack.submit(two_stages()).await.unwrap();
-            stack.ended(accepted.job).await
-        });
-        let finished = submitted.await.is_ok();
+        let finished = tokio::select! {
+            _ = struck.wait_for(|n_faults| *n_faults > 0) => false,
+            () = async {
+                let accepted = stack.submit(two_stages()).await.unwrap();
+                stack.ended(accepted.job).await;
+            } => true,
+        };
         stack.crash();
         if finished {
             return false;
         }
-        let stack = Stack::start(dir.path(), handlers(&n_done)).await;
+        let stack = Stack::start(ground, handlers(&n_done)).await;
         let accepted = stack.submit(two_stages()).await.unwrap();
         check(&stack, accepted.job).await;
         stack.stop().await;
@@ -78,33 +80,34 @@ async fn survives(fault: Fault) -> bool {
     // A recorded step is never done again. One that was done and not yet recorded is.
     let n_done = n_done.load(Ordering::SeqCst);
     assert!((2..=3).contains(&n_done), "{fault:?}: steps done {n_done} times");
-    crashes || n_faults.load(Ordering::SeqCst) > 0
+    crashes || *struck.borrow() > 0
 }
 
-async fn for_every_commit(fault: impl Fn(usize) -> Fault) {
+async fn for_every_commit(new: fn() -> Ground, fault: impl Fn(usize) -> Fault) {
     let mut n = 1;
-    while survives(fault(n)).await {
+    while survives(&new(), fault(n)).await {
         n += 1;
     }
     assert!(n > 4, "a job of two stages with steps takes more than {n} commits");
 }
 
-#[tokio::test]
-async fn dying_before_any_commit_loses_nothing_that_was_acknowledged() {
-    for_every_commit(Fault::CrashBefore).await;
+/// A test of each fault at every commit, on each store.
+macro_rules! at_every_commit {
+    ($($case:ident: $fault:expr,)*) => {
+        mod sqlite {
+            use super::*;
+            $(#[tokio::test] async fn $case() { for_every_commit(Ground::sqlite, $fault).await; })*
+        }
+        mod postgres {
+            use super::*;
+            $(#[tokio::test] async fn $case() { for_every_commit(Ground::postgres, $fault).await; })*
+        }
+    };
 }
 
-#[tokio::test]
-async fn dying_after_any_commit_loses_nothing() {
-    for_every_commit(Fault::CrashAfter).await;
-}
-
-#[tokio::test]
-async fn a_disk_that_is_full_for_a_while_loses_nothing() {
-    for_every_commit(|n| Fault::FailFor(n, 2)).await;
-}
-
-#[tokio::test]
-async fn a_commit_that_fails_after_it_was_written_is_found_out() {
-    for_every_commit(Fault::FailAfter).await;
+at_every_commit! {
+    dying_before_any_commit_loses_nothing_that_was_acknowledged: Fault::CrashBefore,
+    dying_after_any_commit_loses_nothing: Fault::CrashAfter,
+    a_disk_that_is_full_for_a_while_loses_nothing: |n| Fault::FailFor(n, 2),
+    a_commit_that_fails_after_it_was_written_is_found_out: Fault::FailAfter,
 }

@@ -5,19 +5,33 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quillwork_app::engine::{EngineConfig, Refusal};
+use quillwork_domain::id::Version;
 use quillwork_domain::job::{ErrorClass, JobSubmitted, Phase};
 use quillwork_domain::payload::{Payload, Sha256Digest};
-use quillwork_tests::stack::{Deed, Handlers, Stack, caller, config, job};
+use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, caller, config, job};
 use quillwork_worker::stage::StageError;
+
+quillwork_tests::on_every_store!(
+    a_job_of_two_stages_takes_six_events,
+    many_jobs_all_complete_and_leave_no_task,
+    failures_are_retried_and_the_last_one_ends_the_job,
+    a_stage_that_hangs_is_cut_off_and_others_go_on,
+    a_large_output_becomes_a_blob,
+    a_cancelled_job_stops_its_stage_and_frees_the_slot,
+    a_key_stands_for_one_job_also_after_a_restart,
+    a_bulkhead_bounds_its_stage_and_nothing_else,
+    priority_decides_who_gets_a_slot,
+    a_scheduled_job_starts_on_time,
+    a_full_house_is_refused_and_empties,
+    what_ran_when_the_process_stopped_runs_again_without_its_finished_steps,
+);
 
 fn echo() -> Handlers {
     Handlers::default().with("echo", 8, |_| Deed::Return("done"))
 }
 
-#[tokio::test]
-async fn a_job_of_two_stages_takes_six_events() {
-    let dir = tempfile::tempdir().unwrap();
-    let stack = Stack::start(dir.path(), echo()).await;
+async fn a_job_of_two_stages_takes_six_events(ground: Ground) {
+    let stack = Stack::start(&ground, echo()).await;
     let id = stack.submit(job(&["echo", "echo"])).await.unwrap().job;
     let ended = stack.ended(id).await;
     assert_eq!(ended.phase, Phase::Completed);
@@ -28,10 +42,8 @@ async fn a_job_of_two_stages_takes_six_events() {
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn many_jobs_all_complete_and_leave_no_task() {
-    let dir = tempfile::tempdir().unwrap();
-    let stack = Stack::start(dir.path(), echo()).await;
+async fn many_jobs_all_complete_and_leave_no_task(ground: Ground) {
+    let stack = Stack::start(&ground, echo()).await;
     let mut ids = Vec::new();
     for _ in 0..500 {
         ids.push(stack.submit(job(&["echo", "echo"])).await.unwrap().job);
@@ -46,9 +58,7 @@ async fn many_jobs_all_complete_and_leave_no_task() {
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn failures_are_retried_and_the_last_one_ends_the_job() {
-    let dir = tempfile::tempdir().unwrap();
+async fn failures_are_retried_and_the_last_one_ends_the_job(ground: Ground) {
     let handlers = Handlers::default()
         .with("recovers", 1, |attempt| match attempt {
             1 => Deed::Fail(StageError::new(ErrorClass::Transient, "not yet")),
@@ -56,7 +66,7 @@ async fn failures_are_retried_and_the_last_one_ends_the_job() {
             _ => Deed::Return("done"),
         })
         .with("never", 1, |_| Deed::Fail(StageError::new(ErrorClass::Transient, "never")));
-    let stack = Stack::start(dir.path(), handlers).await;
+    let stack = Stack::start(&ground, handlers).await;
     let recovers = stack.submit(job(&["recovers"])).await.unwrap().job;
     let never = stack.submit(job(&["never"])).await.unwrap().job;
     assert_eq!(stack.ended(recovers).await.phase, Phase::Completed);
@@ -79,11 +89,9 @@ async fn failures_are_retried_and_the_last_one_ends_the_job() {
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn a_stage_that_hangs_is_cut_off_and_others_go_on() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_stage_that_hangs_is_cut_off_and_others_go_on(ground: Ground) {
     let handlers = echo().with("hangs", 1, |_| Deed::Hang);
-    let stack = Stack::start(dir.path(), handlers).await;
+    let stack = Stack::start(&ground, handlers).await;
     let mut hanging = job(&["hangs"]);
     let mut stages = hanging.plan.stages().to_vec();
     stages[0].timeout_ms = 50;
@@ -107,11 +115,9 @@ async fn a_stage_that_hangs_is_cut_off_and_others_go_on() {
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn a_large_output_becomes_a_blob() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_large_output_becomes_a_blob(ground: Ground) {
     let handlers = Handlers::default().with("large", 1, |_| Deed::ReturnBytes(5 << 20));
-    let stack = Stack::start(dir.path(), handlers).await;
+    let stack = Stack::start(&ground, handlers).await;
     let id = stack.submit(job(&["large", "large"])).await.unwrap().job;
     let ended = stack.ended(id).await;
     let Payload::Blob(blob) = &ended.outputs[1] else { panic!("{:?}", ended.outputs) };
@@ -121,16 +127,14 @@ async fn a_large_output_becomes_a_blob() {
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn a_cancelled_job_stops_its_stage_and_frees_the_slot() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_cancelled_job_stops_its_stage_and_frees_the_slot(ground: Ground) {
     let calls = Arc::new(AtomicU32::new(0));
     let seen = calls.clone();
     let handlers = Handlers::default().with("once", 1, move |_| match seen.fetch_add(1, Ordering::SeqCst) {
         0 => Deed::Hang,
         _ => Deed::Return("done"),
     });
-    let stack = Stack::start(dir.path(), handlers).await;
+    let stack = Stack::start(&ground, handlers).await;
     let first = stack.submit(job(&["once"])).await.unwrap().job;
     stack.job_when(first, |job| job.phase == Phase::Running).await;
     let second = stack.submit(job(&["once"])).await.unwrap().job;
@@ -143,15 +147,13 @@ async fn a_cancelled_job_stops_its_stage_and_frees_the_slot() {
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn a_key_stands_for_one_job_also_after_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_key_stands_for_one_job_also_after_a_restart(ground: Ground) {
     let with_key = |body: &str| JobSubmitted {
         idempotency_key: Some("k".into()),
         request_digest: Some(Sha256Digest::of(body.as_bytes())),
         ..job(&["echo"])
     };
-    let stack = Stack::start(dir.path(), echo()).await;
+    let stack = Stack::start(&ground, echo()).await;
     let (first, second) = tokio::join!(stack.submit(with_key("a")), stack.submit(with_key("a")));
     let (first, second) = (first.unwrap(), second.unwrap());
     assert_eq!((first.job, first.replayed, second.replayed), (second.job, false, true));
@@ -159,17 +161,15 @@ async fn a_key_stands_for_one_job_also_after_a_restart() {
     stack.ended(first.job).await;
     stack.stop().await;
 
-    let stack = Stack::start(dir.path(), echo()).await;
+    let stack = Stack::start(&ground, echo()).await;
     let third = stack.submit(with_key("a")).await.unwrap();
     assert_eq!((third.job, third.replayed), (first.job, true));
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn a_bulkhead_bounds_its_stage_and_nothing_else() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_bulkhead_bounds_its_stage_and_nothing_else(ground: Ground) {
     let handlers = echo().with("slow", 2, |_| Deed::Hang);
-    let stack = Stack::start(dir.path(), handlers).await;
+    let stack = Stack::start(&ground, handlers).await;
     let mut slow = Vec::new();
     for _ in 0..5 {
         slow.push(stack.submit(job(&["slow"])).await.unwrap().job);
@@ -184,16 +184,14 @@ async fn a_bulkhead_bounds_its_stage_and_nothing_else() {
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn priority_decides_who_gets_a_slot() {
-    let dir = tempfile::tempdir().unwrap();
+async fn priority_decides_who_gets_a_slot(ground: Ground) {
     let gate = Arc::new(AtomicUsize::new(0));
     let seen = gate.clone();
     let handlers = Handlers::default().with("one", 1, move |_| match seen.fetch_add(1, Ordering::SeqCst) {
         0 => Deed::Hang,
         _ => Deed::Return("done"),
     });
-    let stack = Stack::start(dir.path(), handlers).await;
+    let stack = Stack::start(&ground, handlers).await;
     let blocking = stack.submit(job(&["one"])).await.unwrap().job;
     let mut ids = Vec::new();
     for priority in [0, 5, -5, 5] {
@@ -205,29 +203,25 @@ async fn priority_decides_who_gets_a_slot() {
     }
     let started: Vec<_> =
         stack.log().await.into_iter().filter(|event| event.kind == "StageStarted").collect();
-    let order: Vec<_> = started[1..].iter().map(|event| event.job).collect();
-    assert_eq!(order, [ids[1], ids[3], ids[0], ids[2]]);
+    let order: Vec<_> = started[1..].iter().map(|event| event.stream).collect();
+    assert_eq!(order, [ids[1], ids[3], ids[0], ids[2]].map(Into::into));
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn a_scheduled_job_starts_on_time() {
-    let dir = tempfile::tempdir().unwrap();
-    let stack = Stack::start(dir.path(), echo()).await;
+async fn a_scheduled_job_starts_on_time(ground: Ground) {
+    let stack = Stack::start(&ground, echo()).await;
     let run_at = quillwork_app::clock::now().plus(Duration::from_millis(300));
     let id = stack.submit(JobSubmitted { run_at: Some(run_at), ..job(&["echo"]) }).await.unwrap().job;
     stack.ended(id).await;
-    let stream = stack.reader.stream(id, 0, 10).await.unwrap();
+    let stream = stack.reader.stream(id.into(), Version::default(), 10).await.unwrap();
     assert!(stream[1].recorded_at >= run_at, "started {} before {run_at}", stream[1].recorded_at);
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn a_full_house_is_refused_and_empties() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_full_house_is_refused_and_empties(ground: Ground) {
     let handlers = Handlers::default().with("hangs", 1, |_| Deed::Hang);
     let config = EngineConfig { max_backlog: 3, ..config() };
-    let stack = Stack::start_with(dir.path(), handlers, config, |writer| writer).await;
+    let stack = Stack::start_with(&ground, handlers, config, |writer| writer).await;
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(stack.submit(job(&["hangs"])).await.unwrap().job);
@@ -239,17 +233,15 @@ async fn a_full_house_is_refused_and_empties() {
     stack.stop().await;
 }
 
-#[tokio::test]
-async fn what_ran_when_the_process_stopped_runs_again_without_its_finished_steps() {
-    let dir = tempfile::tempdir().unwrap();
+async fn what_ran_when_the_process_stopped_runs_again_without_its_finished_steps(ground: Ground) {
     let handlers = Handlers::default().with("steps", 1, |_| Deed::StepThenHang);
-    let stack = Stack::start(dir.path(), handlers).await;
+    let stack = Stack::start(&ground, handlers).await;
     let id = stack.submit(job(&["steps"])).await.unwrap().job;
     stack.job_when(id, |job| job.steps.len() == 1).await;
     stack.stop().await;
 
     let handlers = Handlers::default().with("steps", 1, |_| Deed::Return("done"));
-    let stack = Stack::start(dir.path(), handlers).await;
+    let stack = Stack::start(&ground, handlers).await;
     assert_eq!(stack.ended(id).await.phase, Phase::Completed);
     assert_eq!(
         stack.kinds(id).await,
@@ -266,15 +258,16 @@ async fn what_ran_when_the_process_stopped_runs_again_without_its_finished_steps
     stack.stop().await;
 }
 
+/// Only where no other process could run them.
 #[tokio::test]
 async fn jobs_for_a_handler_that_is_gone_fail() {
-    let dir = tempfile::tempdir().unwrap();
-    let stack = Stack::start(dir.path(), Handlers::default().with("old", 1, |_| Deed::Hang)).await;
+    let ground = Ground::sqlite();
+    let stack = Stack::start(&ground, Handlers::default().with("old", 1, |_| Deed::Hang)).await;
     let waiting = stack.submit(job(&["old"])).await.unwrap().job;
     let also = stack.submit(job(&["old"])).await.unwrap().job;
     stack.job_when(waiting, |job| job.phase == Phase::Running).await;
     stack.crash();
-    let stack = Stack::start(dir.path(), echo()).await;
+    let stack = Stack::start(&ground, echo()).await;
     for id in [waiting, also] {
         assert_eq!(stack.ended(id).await.error.unwrap().class, ErrorClass::UnknownHandler);
     }

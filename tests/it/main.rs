@@ -8,3 +8,4 @@ mod crash;
 mod engine;
 mod kill;
 mod service;
+mod start_rate;

@@ -1,15 +1,17 @@
 //! A writer that fails where a test tells it to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use quillwork_app::ports::store::{
-    Batch, CommitError, Head, IdempotencyKey, KeyOwner, LeaseToken, LogWriter, StoreError, Task, TaskKey,
+    Batch, Claim, CommitError, Head, IdempotencyKey, KeyOwner, LeaseToken, LogWriter, StoreError, Survey,
+    Task, TaskKey,
 };
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::JobId;
+use quillwork_domain::id::{StreamId, Version};
 use quillwork_domain::time::Timestamp;
+use tokio::sync::watch;
 
 /// What happens at a commit, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,21 +31,22 @@ pub struct Faulty {
     pub inner: Box<dyn LogWriter>,
     pub fault: Fault,
     /// Commits so far.
-    pub n_commits: Arc<AtomicUsize>,
+    pub n_commits: usize,
     /// Counts the faults that came about.
-    pub n_faults: Arc<AtomicUsize>,
+    pub n_faults: watch::Sender<usize>,
 }
 
 impl Faulty {
     fn struck(&self) {
-        self.n_faults.fetch_add(1, Ordering::SeqCst);
+        self.n_faults.send_modify(|n_faults| *n_faults += 1);
     }
 }
 
 #[async_trait]
 impl LogWriter for Faulty {
     async fn commit(&mut self, expected: Head, batch: &Batch) -> Result<(), CommitError> {
-        let n = self.n_commits.fetch_add(1, Ordering::SeqCst) + 1;
+        self.n_commits += 1;
+        let n = self.n_commits;
         match self.fault {
             Fault::CrashBefore(at) if n >= at => {
                 self.struck();
@@ -69,49 +72,68 @@ impl LogWriter for Faulty {
         }
     }
 
-    async fn head(&mut self) -> Result<Head, StoreError> {
-        self.inner.head().await
+    fn is_exclusive(&self) -> bool {
+        self.inner.is_exclusive()
     }
 
-    async fn load(&mut self, jobs: &[JobId]) -> Result<Vec<Vec<Recorded>>, StoreError> {
-        self.inner.load(jobs).await
+    async fn survey(&mut self) -> Result<Survey, StoreError> {
+        self.inner.survey().await
+    }
+
+    async fn lock(&mut self) -> Result<Survey, StoreError> {
+        self.inner.lock().await
+    }
+
+    async fn unlock(&mut self) -> Result<(), StoreError> {
+        self.inner.unlock().await
+    }
+
+    async fn load(&mut self, streams: &[(StreamId, Version)]) -> Result<Vec<Vec<Recorded>>, StoreError> {
+        self.inner.load(streams).await
     }
 
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError> {
         self.inner.owners(keys).await
     }
 
-    async fn ready(&mut self, handler: &str, now: Timestamp, limit: usize) -> Result<Vec<Task>, StoreError> {
-        self.inner.ready(handler, now, limit).await
+    async fn ready(&mut self, claims: &[Claim], now: Timestamp) -> Result<Vec<Vec<Task>>, StoreError> {
+        self.inner.ready(claims, now).await
     }
 
-    async fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.inner.next_due(now).await
+    async fn next_due(
+        &mut self,
+        handlers: &[Arc<str>],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.next_due(handlers, now).await
+    }
+
+    async fn held_by_handler(&mut self, handlers: &[Arc<str>]) -> Result<Vec<u64>, StoreError> {
+        self.inner.held_by_handler(handlers).await
     }
 
     async fn handlers(&mut self) -> Result<Vec<String>, StoreError> {
         self.inner.handlers().await
     }
 
-    async fn backlog(&mut self) -> Result<u64, StoreError> {
-        self.inner.backlog().await
+    async fn open_lease(&mut self, worker: &str, ttl: Duration) -> Result<LeaseToken, StoreError> {
+        self.inner.open_lease(worker, ttl).await
     }
 
-    async fn open_lease(&mut self, worker: &str, until: Timestamp) -> Result<LeaseToken, StoreError> {
-        self.inner.open_lease(worker, until).await
+    async fn renew_lease(&mut self, lease: LeaseToken, ttl: Duration) -> Result<bool, StoreError> {
+        self.inner.renew_lease(lease, ttl).await
     }
 
-    async fn renew_lease(&mut self, lease: LeaseToken, until: Timestamp) -> Result<bool, StoreError> {
-        self.inner.renew_lease(lease, until).await
+    async fn close_lease(&mut self, lease: LeaseToken) -> Result<(), StoreError> {
+        self.inner.close_lease(lease).await
     }
 
     async fn orphans(
         &mut self,
         mine: LeaseToken,
-        now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
-        self.inner.orphans(mine, now, limit).await
+        self.inner.orphans(mine, limit).await
     }
 
     async fn held(&mut self, lease: LeaseToken) -> Result<Vec<TaskKey>, StoreError> {

@@ -1,7 +1,6 @@
 //! An engine with workers on a real store, in this process, with stages that a test controls.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,16 +9,21 @@ use async_trait::async_trait;
 use quillwork_app::engine::{
     self, Accepted, Caller, Engine, EngineConfig, EngineThread, Refusal, Submission,
 };
-use quillwork_app::ports::store::{LogReader, LogWriter};
+use quillwork_app::follow::follow;
+use quillwork_app::ports::store::{LogReader, LogWatch, LogWriter};
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{JobId, Position, Version};
 use quillwork_domain::job::{Event, Job, JobSubmitted, evolve};
 use quillwork_domain::plan::{Backoff, Plan, PlannedStage};
 use quillwork_domain::wire;
+use quillwork_store::postgres::{self, PostgresConfig};
 use quillwork_store::sqlite::{self, DataDir};
+use quillwork_test_servers::{Database, Postgres};
 use quillwork_worker::context::StageContext;
 use quillwork_worker::stage::{Stage, StageError, StageHandler, StageInput, StageOutput};
 use quillwork_worker::start::{Bulkhead, Workers};
+use quillwork_worker::start_rate::StartRate;
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -81,7 +85,14 @@ impl Handlers {
         self.0.push(Bulkhead {
             handler: StageHandler { name, default_concurrency: slots, check_settings: |_| Ok(()), stage },
             slots,
+            start_rate: None,
         });
+        self
+    }
+
+    /// The last handler starts no faster than this.
+    pub fn at(mut self, start_rate: Arc<StartRate>) -> Self {
+        self.0.last_mut().unwrap().start_rate = Some(start_rate);
         self
     }
 }
@@ -92,7 +103,77 @@ pub struct Stack {
     pub reader: Arc<dyn LogReader>,
     thread: EngineThread,
     workers: JoinSet<()>,
-    _dir: DataDir,
+    following: JoinSet<()>,
+    _dir: Option<DataDir>,
+}
+
+/// Where a stack keeps its log; outlives the stacks on it.
+pub enum Ground {
+    Directory(TempDir),
+    Database(Database),
+}
+
+impl Ground {
+    /// A new data directory.
+    pub fn sqlite() -> Self {
+        Self::Directory(tempfile::tempdir().unwrap())
+    }
+
+    /// A new database on the shared server of this test process.
+    pub fn postgres() -> Self {
+        Self::Database(Postgres::shared().database())
+    }
+
+    /// A lease that is over soon enough for a test, where the loss of a process shows only by its lease.
+    pub fn config(&self) -> EngineConfig {
+        match self {
+            Self::Directory(_) => config(),
+            Self::Database(_) => EngineConfig { lease: Duration::from_secs(1), ..config() },
+        }
+    }
+
+    async fn open(
+        &self,
+    ) -> (Box<dyn LogWriter>, Arc<dyn LogReader>, Option<Box<dyn LogWatch>>, Option<DataDir>) {
+        match self {
+            Self::Directory(dir) => {
+                let dir = DataDir::own(dir.path()).unwrap();
+                let (writer, reader) = sqlite::open(&dir).unwrap();
+                (Box::new(writer), reader, None, Some(dir))
+            }
+            Self::Database(database) => {
+                let config = postgres_config(database.url());
+                postgres::migrate(&config).await.unwrap();
+                let opened = postgres::open(&config).await.unwrap();
+                let watch = postgres::watch(&config).unwrap();
+                let writer = postgres::writer(&config).unwrap();
+                (Box::new(writer), opened.reader, Some(Box::new(watch)), None)
+            }
+        }
+    }
+}
+
+/// How tests use a PostgreSQL database.
+pub fn postgres_config(url: &str) -> PostgresConfig {
+    PostgresConfig {
+        url: url.to_owned(),
+        max_connections: 3,
+        pooled: false,
+        poll_interval: Duration::from_millis(250),
+    }
+}
+
+/// Makes a test of each case on SQLite and on PostgreSQL. A case takes its [`Ground`].
+#[macro_export]
+macro_rules! on_every_store {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $case() { super::$case($crate::stack::Ground::sqlite()).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $case() { super::$case($crate::stack::Ground::postgres()).await; })*
+        }
+    };
 }
 
 pub fn config() -> EngineConfig {
@@ -107,24 +188,27 @@ pub fn config() -> EngineConfig {
 }
 
 impl Stack {
-    pub async fn start(path: &Path, handlers: Handlers) -> Self {
-        Self::start_with(path, handlers, config(), |writer| writer).await
+    pub async fn start(ground: &Ground, handlers: Handlers) -> Self {
+        Self::start_with(ground, handlers, ground.config(), |writer| writer).await
     }
 
     /// With a configuration, and with a writer that stands before the real one.
     pub async fn start_with(
-        path: &Path,
+        ground: &Ground,
         handlers: Handlers,
         config: EngineConfig,
         wrap: impl FnOnce(Box<dyn LogWriter>) -> Box<dyn LogWriter>,
     ) -> Self {
-        let dir = DataDir::own(path).unwrap();
-        let (writer, reader) = sqlite::open(&dir).unwrap();
+        let (writer, reader, watch, dir) = ground.open().await;
         let (workers, ports) = Workers::new(handlers.0);
-        let thread = engine::start(config, wrap(Box::new(writer)), reader.clone(), ports).await.unwrap();
+        let thread = engine::start(config, wrap(writer), reader.clone(), ports).await.unwrap();
         let engine = thread.engine();
         let workers = workers.start(&engine);
-        Self { engine, reader, thread, workers, _dir: dir }
+        let mut following = JoinSet::new();
+        if let Some(watch) = watch {
+            following.spawn(follow(watch, engine.feed().clone(), Some(engine.clone())));
+        }
+        Self { engine, reader, thread, workers, following, _dir: dir }
     }
 
     /// Ends as by `kill -9`: nothing is said to anyone. What the dead engine still holds in memory stays unheard.
@@ -139,6 +223,7 @@ impl Stack {
             self.engine.stop();
             self.thread.join().await.unwrap();
             while self.workers.join_next().await.is_some() {}
+            self.following.shutdown().await;
         })
         .await
         .expect("the stack should stop");
@@ -175,7 +260,7 @@ impl Stack {
     }
 
     pub async fn history(&self, id: JobId) -> Vec<Event> {
-        let stream = self.reader.stream(id, 0, 10_000).await.unwrap();
+        let stream = self.reader.stream(id.into(), Version::default(), 10_000).await.unwrap();
         stream.iter().map(|recorded| wire::decode(recorded).unwrap()).collect()
     }
 

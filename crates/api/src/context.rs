@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
+use crate::tenant;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_ACTOR: HeaderName = HeaderName::from_static("x-actor");
@@ -24,10 +26,11 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Names longer than this are refused.
 const MAX_ACTOR: usize = 128;
 
-/// Who asks, and under which request.
+/// Under which request somebody asks, and for whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) correlation_id: Uuid,
+    pub(crate) tenant: Arc<str>,
 }
 
 impl Context {
@@ -35,7 +38,7 @@ impl Context {
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         Ok(Caller {
             actor: actor(headers)?.into(),
-            tenant: "default".into(),
+            tenant: self.tenant.clone(),
             correlation_id: self.correlation_id,
             traceparent: traceparent(headers),
         })
@@ -47,7 +50,8 @@ impl FromRequestParts<ApiState> for Context {
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Infallible> {
         let context = parts.extensions.get::<Self>().cloned();
-        Ok(context.unwrap_or_else(|| Self { correlation_id: Uuid::now_v7() }))
+        let new = || Self { correlation_id: Uuid::now_v7(), tenant: tenant::DEFAULT.into() };
+        Ok(context.unwrap_or_else(new))
     }
 }
 
@@ -95,19 +99,30 @@ pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, 
         // What the client called it, when that is not a UUID.
         request_id = given.filter(|id| Uuid::try_parse(id).is_err()),
     );
-    request.extensions_mut().insert(Context { correlation_id });
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
 
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let tenant =
+        if path.starts_with("/v1/") { tenant::of(request.headers()) } else { Ok(tenant::DEFAULT.into()) };
+    let mut response = match tenant {
+        Ok(tenant) => {
+            request.extensions_mut().insert(Context { correlation_id, tenant });
+            next.run(request).instrument(span.clone()).await
+        }
+        Err(problem) => problem.into_response(),
+    };
 
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         write(&mut response, &problem, correlation_id, &path);
     }
     if let Ok(id) = HeaderValue::try_from(correlation_id.to_string()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    if state.ops.is_ending() {
+        // The client's next request goes to another process, before this one is gone.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let (status, elapsed) = (response.status(), started.elapsed());
     state.metrics.observe(&method, route, status, elapsed);

@@ -9,7 +9,7 @@ use quillwork_projections::Health;
 use serde::Serialize;
 
 use crate::schema;
-use crate::state::ApiState;
+use crate::state::Ops;
 
 /// A read model this many events behind the log answers too old.
 const MAX_LAG: u64 = 50_000;
@@ -41,9 +41,9 @@ pub(crate) struct Ready {
     reasons: Vec<String>,
     /// The last event of the log that this process knows of.
     head: u64,
-    /// The last event that the read model shows.
-    position: u64,
-    lag: u64,
+    /// The last event that the read model shows; None in a process that has nothing to do with it.
+    position: Option<u64>,
+    lag: Option<u64>,
 }
 
 /// Tell whether the process should get requests.
@@ -54,37 +54,59 @@ pub(crate) struct Ready {
         (status = 503, description = "It should not, for these reasons", body = schema::Ready),
     )
 )]
-pub(crate) async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<Ready>) {
+pub(crate) async fn readyz(State(ops): State<Ops>) -> (StatusCode, Json<Ready>) {
     let mut reasons = Vec::new();
-    if state.draining.is_cancelled() || state.shutdown.is_cancelled() {
+    if ops.is_ending() {
         reasons.push("the process is shutting down".to_owned());
     }
-    if !state.engine.is_alive() {
+    if !ops.engine.is_alive() {
         reasons.push("the engine has ended".to_owned());
     }
-    if let Some(trouble) = state.engine.trouble() {
+    if let Some(trouble) = ops.engine.trouble() {
         reasons.push(trouble);
     }
-    // What exactly is wrong with them is in the log, not for everyone.
-    match state.models.health() {
-        Health::Running => {}
-        Health::CatchingUp => reasons.push("the read models are catching up with the log".to_owned()),
-        Health::Idle => reasons.push("the projector does not run".to_owned()),
-        Health::Retrying(_) => reasons.push("the projector cannot go on and tries again".to_owned()),
-        Health::Failed(_) => {
-            reasons.push("the read models have failed; the service's log says why".to_owned())
-        }
+    if let Some(models) = &ops.models {
+        reasons.extend(trouble(&models.health()).map(str::to_owned));
     }
-    match tokio::time::timeout(STORE_TIMEOUT, state.reader.head()).await {
+    match tokio::time::timeout(STORE_TIMEOUT, ops.reader.head()).await {
         Ok(Ok(_)) => {}
         Ok(Err(_)) => reasons.push("the store cannot be read".to_owned()),
         Err(_) => reasons.push(format!("the store did not answer within {} s", STORE_TIMEOUT.as_secs())),
     }
-    let (head, position) = (state.engine.feed().head().0, state.models.position().0);
-    let lag = head.saturating_sub(position);
-    if lag > MAX_LAG {
+    let head = ops.engine.feed().head().0;
+    let position = ops.models.as_ref().map(|models| models.position().0);
+    let lag = position.map(|position| head.saturating_sub(position));
+    if let Some(lag) = lag.filter(|lag| *lag > MAX_LAG) {
         reasons.push(format!("the read model is {lag} events behind the log"));
     }
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready: reasons.is_empty(), reasons, head, position, lag }))
+}
+
+/// Why the read models should not be asked, if so. What exactly is wrong with them is in the log, not for everyone.
+fn trouble(health: &Health) -> Option<&'static str> {
+    match health {
+        // A standby leaves the writing to another process, and reads what that writes.
+        Health::Running | Health::Standby => None,
+        Health::CatchingUp => Some("the read models are catching up with the log"),
+        Health::Idle => Some("the projector does not run"),
+        Health::Retrying(_) => Some("the projector cannot go on and tries again"),
+        Health::Failed(_) => Some("the read models have failed; the service's log says why"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_is_ready() {
+        assert_eq!(trouble(&Health::Running), None);
+        assert_eq!(trouble(&Health::Standby), None);
+        for health in
+            [Health::CatchingUp, Health::Idle, Health::Retrying("x".into()), Health::Failed("x".into())]
+        {
+            assert!(trouble(&health).is_some(), "{health:?}");
+        }
+    }
 }

@@ -21,13 +21,13 @@ pub(crate) fn pages(
     reader: Arc<dyn LogReader>,
     job: JobId,
 ) -> impl Stream<Item = Result<Vec<Recorded>, StoreError>> + Send + 'static {
-    futures::stream::try_unfold(Some(0), move |after| {
+    futures::stream::try_unfold(Some(Version::default()), move |after| {
         let reader = reader.clone();
         async move {
             let Some(after) = after else { return Ok(None) };
-            let page = reader.stream(job, after, PAGE_EVENTS).await?;
+            let page = reader.stream(job.into(), after, PAGE_EVENTS).await?;
             let Some(last) = page.last() else { return Ok(None) };
-            let next = (page.len() == PAGE_EVENTS).then_some(last.version.0);
+            let next = (page.len() == PAGE_EVENTS).then_some(last.version);
             Ok(Some((page, next)))
         }
     })

@@ -30,6 +30,10 @@ impl FromRequestParts<ApiState> for PathJob {
         let Path(text) = path.map_err(|_| Problem::new(Kind::UnknownJob, "the id of a job is a UUID"))?;
         let id = Uuid::try_parse(&text)
             .map_err(|_| Problem::unknown_job(format!("{:?}; the id of a job is a UUID", clip(&text))))?;
+        // The stream that is stored under the id of zeros is no job's.
+        if id.is_nil() {
+            return Err(Problem::unknown_job(id));
+        }
         Ok(Self(JobId(id)))
     }
 }

@@ -17,6 +17,7 @@ mod metrics;
 mod params;
 mod pipelines;
 pub mod problem;
+mod queues;
 mod router;
 mod schema;
 mod serve;
@@ -24,12 +25,13 @@ mod sse;
 mod state;
 mod stats;
 mod submission;
+mod tenant;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use metrics::HttpMetrics;
-pub use router::{openapi, router};
+pub use router::{openapi, ops_router, router};
 pub use serve::serve;
-pub use state::{ApiState, Limits};
+pub use state::{ApiState, Limits, Ops};

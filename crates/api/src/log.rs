@@ -56,7 +56,7 @@ pub(crate) async fn events(
         return Ok(follow(state, after, kinds));
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let events = state.reader.read_all(after.unwrap_or_default(), limit).await?;
+    let events = state.ops.reader.read_all(after.unwrap_or_default(), limit).await?;
     // A full page may have a next one.
     let next = events.last().filter(|_| events.len() == limit).map(|event| format!("\"{}\"", event.position));
     let events: Vec<Recorded> = events.into_iter().filter(|event| kinds.show(event)).collect();
@@ -106,6 +106,10 @@ fn follow(state: ApiState, after: Position, kinds: Kinds) -> Response {
             ));
         }
         loop {
+            // A client that is far behind must not hold up the end: it comes back elsewhere, and resumes.
+            if state.ops.shutdown.is_cancelled() {
+                return None;
+            }
             let (text, last) = match next(&state, after, &kinds).await {
                 Ok(next) => next,
                 Err(reason) => {
@@ -122,11 +126,11 @@ fn follow(state: ApiState, after: Position, kinds: Kinds) -> Response {
                 continue;
             }
             tokio::select! {
-                _ = state.engine.feed().wait_past(after) => {}
+                _ = state.ops.engine.feed().wait_past(after) => {}
                 () = tokio::time::sleep(sse::KEEP_ALIVE) => {
                     return Some((Ok(Bytes::from_static(sse::ALIVE.as_bytes())), (state, after, kinds, None)));
                 }
-                () = state.shutdown.cancelled() => return None,
+                () = state.ops.shutdown.cancelled() => return None,
             }
         }
     }))
@@ -145,11 +149,11 @@ async fn next(
         if kinds.show(event) { sse::encode_recorded(&mut text, event) } else { Ok(()) }
     };
     // What just happened is still in memory.
-    let seen = match state.engine.feed().recent(after) {
+    let seen = match state.ops.engine.feed().recent(after) {
         Some(page) => page.iter().take(PAGE_EVENTS).try_for_each(|entry| see(&entry.recorded)),
         None => {
             let events =
-                state.reader.read_all(after, PAGE_EVENTS).await.map_err(|error| error.to_string())?;
+                state.ops.reader.read_all(after, PAGE_EVENTS).await.map_err(|error| error.to_string())?;
             events.iter().try_for_each(see)
         }
     };

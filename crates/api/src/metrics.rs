@@ -1,6 +1,5 @@
 //! `GET /metrics`, in the text format of Prometheus.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -13,10 +12,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use quillwork_projections::{Health, Stats};
+use quillwork_projections::{Health, QueueRow, ReadModels, Stats};
 
 use crate::problem::{Kind, Problem};
-use crate::state::ApiState;
+use crate::state::Ops;
 
 /// Upper bounds in seconds: a commit takes about a millisecond, a long poll up to a minute.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 60.0];
@@ -38,6 +37,11 @@ struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabel {
     status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandlerLabel {
+    handler: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,68 +97,100 @@ impl HttpMetrics {
     get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "Metrics", body = String, content_type = "text/plain"))
 )]
-pub(crate) async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem> {
+pub(crate) async fn metrics(State(ops): State<Ops>) -> Result<Response, Problem> {
+    let mut now = Registry::with_prefix("quillwork");
+    register_engine(&mut now, &ops);
+    if let Some(models) = &ops.models {
+        register_models(&mut now, &ops, models);
+        // A read model that does not answer is a finding, and not a reason to hide the rest.
+        if let Ok(stats) = models.stats().await {
+            register_stats(&mut now, &stats);
+        }
+        if let Ok(queues) = models.queues().await {
+            register_queues(&mut now, &queues);
+        }
+    }
     let mut text = String::new();
-    // A read model that does not answer is a finding, and not a reason to hide the rest.
-    let stats = state.models.stats().await.ok();
-    write(&state, stats.as_ref(), &mut text)
+    encode(&mut text, &now, &ops.registry)
         .map_err(|_| Problem::new(Kind::Internal, "the metrics cannot be written"))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
-fn write(state: &ApiState, stats: Option<&Stats>, text: &mut String) -> std::fmt::Result {
-    let mut now = Registry::with_prefix("quillwork");
-    let gauge = |n: u64| ConstGauge::new(i64::try_from(n).unwrap_or(i64::MAX));
-    let (head, position) = (state.engine.feed().head().0, state.models.position().0);
-    now.register("log_head_position", "The last event of the log", gauge(head));
-    now.register("projector_position", "The last event in the read models", gauge(position));
-    now.register(
-        "projector_lag_events",
-        "Events that the read models lack",
-        gauge(head.saturating_sub(position)),
-    );
-    let healthy = u64::from(state.models.health() == Health::Running);
-    now.register("projector_healthy", "1 while the projector follows the log", gauge(healthy));
-    now.register("engine_alive", "1 while the engine runs", gauge(u64::from(state.engine.is_alive())));
-    let writes = u64::from(state.engine.trouble().is_none());
+fn encode(text: &mut String, now: &Registry, registry: &Registry) -> std::fmt::Result {
+    encode_registry(text, now)?;
+    encode_registry(text, registry)?;
+    encode_eof(text)
+}
+
+fn gauge(n: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+fn register_engine(now: &mut Registry, ops: &Ops) {
+    now.register("log_head_position", "The last event of the log", gauge(ops.engine.feed().head().0));
+    now.register("engine_alive", "1 while the engine runs", gauge(u64::from(ops.engine.is_alive())));
+    let writes = u64::from(ops.engine.trouble().is_none());
     now.register("store_writable", "1 while the store takes commits", gauge(writes));
-    now.register(
-        "engine_running_stages",
-        "Stages that run in this process",
-        gauge(state.engine.running() as u64),
-    );
-    if let Some(stats) = stats {
-        let jobs = stats.jobs;
-        now.register("jobs_submitted", "Jobs that were ever submitted", ConstCounter::new(jobs.submitted));
-        let by_status = Family::<StatusLabel, Gauge>::default();
-        for (status, n) in [
-            ("scheduled", jobs.scheduled),
-            ("queued", jobs.queued),
-            ("running", jobs.running),
-            ("retrying", jobs.retrying),
-            ("completed", jobs.completed),
-            ("failed", jobs.failed),
-            ("cancelled", jobs.cancelled),
-        ] {
-            by_status.get_or_create(&StatusLabel { status }).set(i64::try_from(n).unwrap_or(i64::MAX));
-        }
-        now.register("jobs", "Jobs by their status now", by_status);
-        let attempts = Family::<StageLabel, Counter>::default();
-        for (stage, counts) in &stats.stages {
-            for (outcome, n) in [
-                ("started", counts.started),
-                ("completed", counts.completed),
-                ("failed", counts.failed),
-                ("retried", counts.retried),
-            ] {
-                attempts.get_or_create(&StageLabel { stage: stage.clone(), outcome }).inc_by(n);
-            }
-        }
-        now.register("stage_attempts", "Attempts of stages by what became of them", attempts);
+    let running = ops.engine.running() as u64;
+    now.register("engine_running_stages", "Stages that run in this process", gauge(running));
+}
+
+fn register_models(now: &mut Registry, ops: &Ops, models: &ReadModels) {
+    let (head, position) = (ops.engine.feed().head().0, models.position().0);
+    now.register("projector_position", "The last event in the read models", gauge(position));
+    let lag = head.saturating_sub(position);
+    now.register("projector_lag_events", "Events that the read models lack", gauge(lag));
+    let healthy = u64::from(matches!(models.health(), Health::Running | Health::Standby));
+    let help = "1 while the projector follows the log, or stands by for the one that does";
+    now.register("projector_healthy", help, gauge(healthy));
+}
+
+fn register_stats(now: &mut Registry, stats: &Stats) {
+    let jobs = stats.jobs;
+    now.register("jobs_submitted", "Jobs that were ever submitted", ConstCounter::new(jobs.submitted));
+    let by_status = Family::<StatusLabel, Gauge>::default();
+    for (status, n) in [
+        ("scheduled", jobs.scheduled),
+        ("queued", jobs.queued),
+        ("running", jobs.running),
+        ("retrying", jobs.retrying),
+        ("completed", jobs.completed),
+        ("failed", jobs.failed),
+        ("cancelled", jobs.cancelled),
+    ] {
+        by_status.get_or_create(&StatusLabel { status }).set(i64::try_from(n).unwrap_or(i64::MAX));
     }
-    encode_registry(text, &now)?;
-    encode_registry(text, &state.registry)?;
-    encode_eof(text)?;
-    text.write_str("")
+    now.register("jobs", "Jobs by their status now", by_status);
+    let attempts = Family::<StageLabel, Counter>::default();
+    for (stage, counts) in &stats.stages {
+        for (outcome, n) in [
+            ("started", counts.started),
+            ("completed", counts.completed),
+            ("failed", counts.failed),
+            ("retried", counts.retried),
+        ] {
+            attempts.get_or_create(&StageLabel { stage: stage.clone(), outcome }).inc_by(n);
+        }
+    }
+    now.register("stage_attempts", "Attempts of stages by what became of them", attempts);
+}
+
+/// A queue that nobody touched is neither paused nor limited, and is left out.
+fn register_queues(now: &mut Registry, queues: &[QueueRow]) {
+    let paused = Family::<HandlerLabel, Gauge>::default();
+    let limits = Family::<HandlerLabel, Gauge>::default();
+    for queue in queues {
+        let label = HandlerLabel { handler: queue.handler.clone() };
+        paused.get_or_create(&label).set(i64::from(queue.paused));
+        if let Some(max_running) = queue.max_running {
+            limits.get_or_create(&label).set(i64::from(max_running));
+        }
+    }
+    now.register("queue_paused", "1 while no stage of the handler is started", paused);
+    now.register(
+        "queue_max_running",
+        "Stages of the handler that may run at once in all processes, if limited",
+        limits,
+    );
 }

@@ -26,6 +26,7 @@ pub enum Kind {
     UnsupportedMediaType,
     BodyTooLarge,
     UnknownJob,
+    UnknownQueue,
     UnknownRoute,
     MethodNotAllowed,
     NotAcceptable,
@@ -56,6 +57,7 @@ impl Kind {
             }
             Self::BodyTooLarge => ("body-too-large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnknownJob => ("unknown-job", "There is no such job", StatusCode::NOT_FOUND),
+            Self::UnknownQueue => ("unknown-queue", "There is no such queue", StatusCode::NOT_FOUND),
             Self::UnknownRoute => ("unknown-route", "There is nothing at this path", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => {
                 ("method-not-allowed", "This path has no such method", StatusCode::METHOD_NOT_ALLOWED)

@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::{Kind, Problem};
-use crate::state::ApiState;
-use crate::{context, docs, health, jobs, log, metrics, pipelines, stats};
+use crate::state::{ApiState, Ops};
+use crate::{context, docs, health, jobs, log, metrics, pipelines, queues, stats};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -39,6 +39,11 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::command::cancel))
         .routes(routes!(jobs::command::retry))
         .routes(routes!(log::events))
+        .routes(routes!(queues::list::list))
+        .routes(routes!(queues::show::show))
+        .routes(routes!(queues::command::pause))
+        .routes(routes!(queues::command::resume))
+        .routes(routes!(queues::command::limit))
         .routes(routes!(pipelines::pipelines))
         .routes(routes!(stats::stats))
         .routes(routes!(health::healthz))
@@ -66,6 +71,15 @@ pub fn router(state: ApiState) -> Router {
         .layer(CatchPanicLayer::custom(context::panicked))
         .layer(middleware::from_fn_with_state(state.clone(), context::around))
         .with_state(state)
+}
+
+/// Only what operators ask of a process: `/healthz`, `/readyz` and `/metrics`.
+pub fn ops_router(ops: Ops) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .with_state(ops)
 }
 
 /// The document that `/openapi.json` serves.

@@ -5,6 +5,7 @@
 
 mod params;
 mod problems;
+mod queues;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,8 +13,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub(crate) use params::{CallerHeaders, EventsQuery, JobPath, ListQuery, MinPosition, Resume, ShowQuery};
-pub(crate) use problems::{BodyProblems, CommandProblems, ReadProblems, StateForbids, UnknownJob};
+pub(crate) use params::{
+    CallerHeaders, EventsQuery, JobPath, ListQuery, MinPosition, QueuePath, Resume, ShowQuery,
+};
+pub(crate) use problems::{
+    BodyProblems, CommandProblems, ReadProblems, StateForbids, UnknownJob, UnknownQueue,
+};
+pub(crate) use queues::{ControlledQueue, LimitQueue, PauseQueue, Queue, QueuePage};
 
 /// A job to submit.
 #[derive(ToSchema)]
@@ -148,6 +154,7 @@ pub(crate) struct Job {
     retry_at: Option<String>,
     #[schema(format = DateTime)]
     updated_at: String,
+    /// The `X-Tenant` of the submission.
     tenant: String,
     /// The names of all stages, in order.
     stages: Vec<String>,
@@ -226,7 +233,7 @@ pub(crate) struct Timeline {
 pub(crate) struct Event {
     /// In the whole log, from 1, without a gap.
     position: u64,
-    /// `job-<uuid>`.
+    /// `job-<uuid>`, or `queues` for what operators did to the queues.
     stream: String,
     /// In the stream, from 1, without a gap.
     version: u64,
@@ -353,8 +360,9 @@ pub(crate) struct Ready {
     ready: bool,
     reasons: Vec<String>,
     head: u64,
-    position: u64,
-    lag: u64,
+    /// null in a process that has nothing to do with the read models.
+    position: Option<u64>,
+    lag: Option<u64>,
 }
 
 /// RFC 9457.

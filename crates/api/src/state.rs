@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use prometheus_client::registry::Registry;
 use quillwork_app::catalog::Catalog;
 use quillwork_app::engine::Engine;
@@ -15,19 +16,41 @@ use crate::metrics::HttpMetrics;
 /// Everything a handler may use. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
-    pub engine: Engine,
     pub models: ReadModels,
-    pub reader: Arc<dyn LogReader>,
     pub catalog: Arc<Catalog>,
-    /// Registered with `registry`.
+    /// Registered with the registry of `ops`.
     pub metrics: HttpMetrics,
+    pub ops: Ops,
+    pub limits: Limits,
+}
+
+/// What the routes for operators use, which a process without the API has too. Cheap to clone.
+#[derive(Clone)]
+pub struct Ops {
+    pub engine: Engine,
+    /// None in a process that has nothing to do with them.
+    pub models: Option<ReadModels>,
+    pub reader: Arc<dyn LogReader>,
     /// What `/metrics` shows beside the read models; other parts of the process may register here too.
     pub registry: Arc<Registry>,
-    pub limits: Limits,
-    /// Cancelled first when the process ends: `/readyz` says 503, everything else still works.
+    /// Cancelled first when the process ends: `/readyz` says 503, and every answer closes its connection, so that
+    /// clients move to another process. Everything else still works.
     pub draining: CancellationToken,
     /// Cancelled when the process wants its connections back: streams and long polls end.
     pub shutdown: CancellationToken,
+}
+
+impl Ops {
+    /// True once clients should go elsewhere.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.draining.is_cancelled() || self.shutdown.is_cancelled()
+    }
+}
+
+impl FromRef<ApiState> for Ops {
+    fn from_ref(state: &ApiState) -> Self {
+        state.ops.clone()
+    }
 }
 
 /// How much a client may ask for.

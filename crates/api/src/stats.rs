@@ -34,5 +34,5 @@ pub(crate) async fn stats(State(state): State<ApiState>, uri: Uri) -> Result<Jso
     if let Some(position) = params.number("min_position", 0..=MAX_POSITION)? {
         reach(&state, Position(position)).await?;
     }
-    Ok(Json(StatsView { stats: state.models.stats().await?, head: state.engine.feed().head() }))
+    Ok(Json(StatsView { stats: state.models.stats().await?, head: state.ops.engine.feed().head() }))
 }

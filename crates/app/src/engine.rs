@@ -8,7 +8,9 @@
 mod admission;
 mod batch;
 mod cache;
+mod fill;
 mod handle;
+mod hints;
 mod housekeeping;
 mod load;
 mod plan_batch;
@@ -17,8 +19,10 @@ mod reports;
 mod run;
 mod slots;
 mod start;
+mod supply;
+mod turn;
 mod work;
 
-pub use handle::{Accepted, Caller, Engine, Refusal, Submission};
+pub use handle::{Accepted, Caller, Controlled, Engine, Refusal, Submission};
 pub use start::{EngineConfig, EngineGone, EngineThread, StartError, start};
 pub use work::{Outcome, PackedOutput, StageRun, WorkerPort};

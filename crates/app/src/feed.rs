@@ -4,18 +4,27 @@
 //! older is read from the log, which is also how a slow subscriber catches up. Positions have no gap, so a hole is an
 //! alarm and not a thing to skip.
 
+mod own;
+
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::wire::{self, DecodeError};
 use tokio::sync::{Notify, watch};
 
+use crate::feed::own::OwnEvents;
 use crate::ports::store::{Entry, LogReader, StoreError};
 
 /// Recent events kept in memory; a subscriber further behind reads the log.
 const WINDOW_EVENTS: usize = 2_048;
+
+/// Events of other processes that are read at once to see whom they concern.
+const WAKE_PAGE: usize = 1_024;
+
+/// After more events of other processes than this everyone who watches is woken, without looking whom they concern.
+const WAKE_EVENTS: u64 = 16_384;
 
 /// Recent event bytes kept in memory.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
@@ -41,6 +50,7 @@ struct Shared {
     reader: Arc<dyn LogReader>,
     head: watch::Sender<Position>,
     window: Mutex<Window>,
+    own: Mutex<OwnEvents>,
     watched: Mutex<HashMap<JobId, Weak<Notify>>>,
 }
 
@@ -72,6 +82,7 @@ impl Feed {
             reader,
             head: watch::Sender::new(head),
             window: Mutex::default(),
+            own: Mutex::default(),
             watched: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -131,11 +142,19 @@ impl Feed {
 
     /// Makes a committed batch known. The engine calls this, once per commit and in order.
     pub(crate) fn publish(&self, entries: Vec<Entry>) {
-        let Some(last) = entries.last() else { return };
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
         let head = last.recorded.position;
+        self.shared.own.lock().unwrap_or_else(PoisonError::into_inner).add(first.recorded.position, head);
         let entries = Arc::new(entries);
         {
             let mut window = self.shared.window.lock().unwrap_or_else(PoisonError::into_inner);
+            // Events of other processes stand between: the window has no gap.
+            let end = window.batches.back().and_then(|batch| batch.last());
+            if end.is_some_and(|end| {
+                entries.first().is_some_and(|first| end.recorded.position.next() != first.recorded.position)
+            }) {
+                *window = Window::default();
+            }
             window.events += entries.len();
             window.bytes += entries.iter().map(size).sum::<usize>();
             window.batches.push_back(entries.clone());
@@ -145,30 +164,69 @@ impl Feed {
                 window.bytes -= oldest.iter().map(size).sum::<usize>();
             }
         }
-        self.shared.head.send_replace(head);
+        self.advance(head);
         self.wake_watchers(&entries);
     }
 
-    /// Makes known that the log has grown to `head` by events that did not pass through here. Subscribers find them
-    /// in the log.
+    /// Makes known that the log has grown to `head`. Subscribers find in the log what did not pass through here.
+    pub(crate) fn advance(&self, head: Position) {
+        self.shared.head.send_if_modified(|known| {
+            let behind = *known < head;
+            *known = head.max(*known);
+            behind
+        });
+    }
+
+    /// Makes known that the log has grown to `head`, nobody knows by whose events.
     pub(crate) fn skip_to(&self, head: Position) {
-        *self.shared.window.lock().unwrap_or_else(PoisonError::into_inner) = Window::default();
-        self.shared.head.send_replace(head);
-        let watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.values().filter_map(Weak::upgrade).for_each(|notify| notify.notify_waiters());
+        self.advance(head);
+        self.wake_all();
+    }
+
+    /// The runs of events after `after` and up to `head` that other processes wrote. To be asked once for each event.
+    pub(crate) fn of_others(&self, after: Position, head: Position) -> Vec<(Position, Position)> {
+        self.shared.own.lock().unwrap_or_else(PoisonError::into_inner).others(after, head)
+    }
+
+    /// Wakes whoever watches a job that has an event in one of these runs.
+    pub(crate) async fn wake_for(&self, runs: &[(Position, Position)]) {
+        let n_events: u64 = runs.iter().map(|(after, last)| last.0.saturating_sub(after.0)).sum();
+        if n_events > WAKE_EVENTS {
+            return self.wake_all();
+        }
+        for (mut position, last) in runs.iter().copied() {
+            while position < last && !self.watched().is_empty() {
+                let n_missing = usize::try_from(last.0 - position.0).unwrap_or(WAKE_PAGE);
+                // What cannot be read here is for the watchers to find out.
+                let Ok(page) = self.after(position, n_missing.min(WAKE_PAGE)).await else {
+                    return self.wake_all();
+                };
+                let Some(reached) = page.last() else { return self.wake_all() };
+                position = reached.recorded.position;
+                self.wake_watchers(&page);
+            }
+        }
+    }
+
+    fn wake_all(&self) {
+        self.watched().values().filter_map(Weak::upgrade).for_each(|notify| notify.notify_waiters());
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<JobId, Weak<Notify>>> {
+        self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake_watchers(&self, entries: &[Entry]) {
-        let mut watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched();
         if watched.is_empty() {
             return;
         }
-        for entry in entries {
-            if let Some(notify) = watched.get(&entry.recorded.job) {
+        for job in entries.iter().filter_map(|entry| entry.recorded.stream.job()) {
+            if let Some(notify) = watched.get(&job) {
                 match notify.upgrade() {
                     Some(notify) => notify.notify_waiters(),
                     None => {
-                        watched.remove(&entry.recorded.job);
+                        watched.remove(&job);
                     }
                 }
             }
@@ -177,7 +235,7 @@ impl Feed {
 
     /// Watches one job. Costs the engine nothing while the job is quiet, however many watch.
     pub fn watch(&self, job: JobId) -> JobWatch {
-        let mut watched = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched();
         let notify = watched.get(&job).and_then(Weak::upgrade).unwrap_or_else(|| {
             let notify = Arc::new(Notify::new());
             watched.insert(job, Arc::downgrade(&notify));
@@ -213,7 +271,7 @@ impl JobWatch {
 
 impl Drop for JobWatch {
     fn drop(&mut self) {
-        let mut watched = self.feed.shared.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.feed.watched();
         // The last watcher takes the entry along.
         if Arc::strong_count(&self.notify) == 1 {
             watched.remove(&self.job);

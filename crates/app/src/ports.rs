@@ -3,7 +3,9 @@
 //! Adapters live in `quillwork-store` and `quillwork-providers`.
 //! They know a protocol or a dialect and decide nothing.
 
+pub mod cache;
 pub mod provider;
+pub mod rate_limiter;
 pub mod search;
 pub mod store;
 pub mod writer;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::commands::{audit, bench, config, job, rebuild, run, up};
+use crate::commands::{audit, bench, config, job, queue, rebuild, run, up, worker};
 use crate::config::{Config, ConfigError, Overrides, load};
 
 /// Durable jobs that research a topic and write about it.
@@ -29,7 +29,7 @@ pub(crate) struct Globals {
     /// Folder that holds everything this process keeps [default: ./quillwork-data].
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<String>,
-    /// Where the log is kept [default: SQLite in the data directory].
+    /// Where the log is kept, such as postgres://user@host/database [default: SQLite in the data directory].
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// Address of the HTTP API [default: 127.0.0.1:7070].
@@ -46,16 +46,18 @@ pub(crate) enum Command {
     Run(run::Args),
     /// Run API, workers and projections in one process.
     Up(up::Args),
-    /// Run only the API (not with SQLite: use `up`).
+    /// Run only the API, beside other processes on the same PostgreSQL database.
     Api,
-    /// Run only the workers (not with SQLite: use `up`).
-    Worker,
-    /// Run only the projections (not with SQLite: use `up`).
+    /// Run only the workers, beside other processes on the same PostgreSQL database.
+    Worker(worker::Args),
+    /// Run only the projections, beside other processes on the same PostgreSQL database.
     Projector,
     /// Create or upgrade the schema of the store.
     Migrate,
     /// Submit, watch and steer jobs on a server.
     Job(job::Args),
+    /// Pause, resume and limit the queues of a server.
+    Queue(queue::Args),
     /// Rebuild the queue and the read models from the log. The server must be stopped.
     Rebuild(rebuild::Args),
     /// Check or export the log.
@@ -70,12 +72,12 @@ impl Cli {
     /// The runtime the command needs: all cores for work, one thread for everything else.
     pub(crate) fn runtime(&self) -> anyhow::Result<Runtime> {
         let mut builder = match self.command {
-            Command::Run(_) | Command::Up(_) => Builder::new_multi_thread(),
-            Command::Api
-            | Command::Worker
-            | Command::Projector
-            | Command::Migrate
+            Command::Run(_) | Command::Up(_) | Command::Api | Command::Worker(_) | Command::Projector => {
+                Builder::new_multi_thread()
+            }
+            Command::Migrate
             | Command::Job(_)
+            | Command::Queue(_)
             | Command::Rebuild(_)
             | Command::Audit(_)
             | Command::Bench(_)
@@ -103,7 +105,7 @@ impl Globals {
             ("--store", "store", &self.store),
             ("--listen", "listen", &self.listen),
         ];
-        let given = flags.into_iter().filter_map(|(flag, key, text)| Some((flag, key, text.clone()?)));
+        let given = flags.into_iter().filter_map(|(flag, key, text)| Some((flag, key.into(), text.clone()?)));
         given.chain(more).collect()
     }
 }

@@ -1,14 +1,18 @@
 //! One file per command.
 
+mod api;
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod job;
 mod migrate;
+mod projector;
+pub(crate) mod queue;
 pub(crate) mod rebuild;
-mod role;
 pub(crate) mod run;
+mod serve;
 pub(crate) mod up;
+pub(crate) mod worker;
 
 use crate::cli::{Cli, Command};
 
@@ -18,11 +22,12 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Run(args) => run::run(&globals, args).await,
         Command::Up(args) => up::run(&globals, args).await,
-        Command::Api => role::refuse("api"),
-        Command::Worker => role::refuse("worker"),
-        Command::Projector => role::refuse("projector"),
+        Command::Api => api::run(&globals).await,
+        Command::Worker(args) => worker::run(&globals, args).await,
+        Command::Projector => projector::run(&globals).await,
         Command::Migrate => migrate::run(&globals).await,
         Command::Job(args) => job::run(&globals, args).await,
+        Command::Queue(args) => queue::run(&globals, args).await,
         Command::Rebuild(args) => rebuild::run(&globals, args).await,
         Command::Audit(args) => audit::run(&globals, args).await,
         Command::Bench(args) => bench::run(&globals, args).await,

@@ -6,11 +6,13 @@
 mod duration;
 mod error;
 mod file;
+mod frequency;
 mod layers;
 mod pipelines;
 mod settings;
 
 pub(crate) use duration::Span;
 pub(crate) use error::ConfigError;
-pub(crate) use layers::{Config, Overrides, load, show_value};
+pub(crate) use frequency::Frequency;
+pub(crate) use layers::{Config, Overrides, load, show_value, without_password};
 pub(crate) use settings::{LogFormat, Settings};

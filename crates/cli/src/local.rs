@@ -1,62 +1,87 @@
-//! An engine with its workers, on a data directory that this process owns.
+//! An engine with its workers, on the store of this process.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use quillwork_app::catalog::Catalog;
 use quillwork_app::engine::{Engine, EngineConfig, EngineGone, start};
+use quillwork_app::follow::follow;
 use quillwork_app::ports::store::LogReader;
-use quillwork_store::sqlite::{self, DataDir};
 use quillwork_worker::stage::StageHandler;
 use quillwork_worker::start::{Bulkhead, Workers};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Settings};
 use crate::stages;
-
-/// The file of the read models in a data directory.
-pub(crate) fn read_models(data_dir: &Path) -> PathBuf {
-    data_dir.join("read.db")
-}
+use crate::start_rates::{self, StartRates};
+use crate::storage::{Storage, Writer};
 
 /// What runs.
 pub(crate) struct Local {
     pub(crate) engine: Engine,
     pub(crate) reader: Arc<dyn LogReader>,
     pub(crate) catalog: Arc<Catalog>,
+    rates: StartRates,
     workers: JoinSet<()>,
     /// Has the outcome of the engine once that has ended.
     ended: JoinSet<Result<(), EngineGone>>,
-    dir: DataDir,
+    /// Listens to what other processes write.
+    following: JoinSet<()>,
+}
+
+/// Which stage handlers run in a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Handlers {
+    None,
+    All,
+    Only(Vec<String>),
+}
+
+impl Handlers {
+    fn include(&self, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|chosen| chosen == name),
+        }
+    }
 }
 
 impl Local {
-    /// Takes the data directory, opens its log and starts to work on what waits there.
-    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+    /// Starts to work on what waits in the store.
+    pub(crate) async fn start(
+        config: &Config,
+        storage: &Storage,
+        writer: Writer,
+        run: &Handlers,
+    ) -> anyhow::Result<Self> {
         let settings = &config.settings;
         let handlers = stages::handlers(settings);
         let catalog = Arc::new(catalog(config, &handlers)?);
-
-        let dir = DataDir::own(&settings.data_dir)?;
-        let (writer, reader) = sqlite::open(&dir).context("cannot open the log")?;
-        let reader: Arc<dyn LogReader> = reader;
-
+        let rates = start_rates::of(settings)?;
         let bulkheads = handlers
             .into_iter()
+            .filter(|handler| run.include(handler.name))
             .map(|handler| {
-                let configured = settings.stages.get(handler.name).map(|stage| stage.concurrency as usize);
-                Bulkhead { slots: configured.unwrap_or(handler.default_concurrency), handler }
+                let configured = settings.stages.get(handler.name).and_then(|stage| stage.concurrency);
+                let slots = configured.map_or(handler.default_concurrency, |slots| slots as usize);
+                Bulkhead { slots, start_rate: rates.get(handler.name).cloned(), handler }
             })
             .collect();
         let (workers, ports) = Workers::new(bulkheads);
-        let thread = start(engine_config(settings), Box::new(writer), reader.clone(), ports).await?;
+        let Writer { writer, watch } = writer;
+        let reader = storage.reader.clone();
+        let thread = start(engine_config(settings), writer, reader.clone(), ports).await?;
         let engine = thread.engine();
+        let mut following = JoinSet::new();
+        if let Some(watch) = watch {
+            following.spawn(follow(watch, engine.feed().clone(), Some(engine.clone())));
+        }
         let workers = workers.start(&engine);
         let mut ended = JoinSet::new();
         ended.spawn(thread.join());
-        Ok(Self { engine, reader, catalog, workers, ended, dir })
+        Ok(Self { engine, reader, catalog, rates, workers, ended, following })
     }
 
     /// Resolves only if the engine ends without being told to.
@@ -67,17 +92,21 @@ impl Local {
         }
     }
 
-    /// Starts nothing more, lets running stages finish within `grace`, gives the others back and ends.
-    ///
-    /// Returns the data directory: it is the last to let go, when nobody else has a file of it open.
-    pub(crate) async fn end(mut self, grace: Duration) -> anyhow::Result<DataDir> {
-        if tokio::time::timeout(grace, self.engine.drain()).await.is_err() {
+    /// Starts nothing more, lets running stages finish within `grace` and gives the others back.
+    pub(crate) async fn drain(&self, grace: Duration) {
+        // In this order: what waits for its turn is given back when nothing starts any more.
+        let drain = async { tokio::join!(self.engine.drain(), async { start_rates::close(&self.rates) }) };
+        if tokio::time::timeout(grace, drain).await.is_err() {
             tracing::warn!(
                 running = self.engine.running(),
                 "the grace period is over; running stages are given back"
             );
             self.engine.release().await;
         }
+    }
+
+    /// Ends when everything that the engine was given is committed.
+    pub(crate) async fn end(mut self) -> anyhow::Result<()> {
         self.engine.stop();
         while let Some(ended) = self.ended.join_next().await {
             ended.context("the engine ended badly")??;
@@ -85,7 +114,8 @@ impl Local {
         // What a cancelled stage still does in its thread is of no more interest.
         self.workers.abort_all();
         while self.workers.join_next().await.is_some() {}
-        Ok(self.dir)
+        self.following.shutdown().await;
+        Ok(())
     }
 }
 
@@ -96,10 +126,15 @@ fn catalog(config: &Config, handlers: &[StageHandler]) -> anyhow::Result<Catalog
     Ok(Catalog::new(plans, config.settings.default_pipeline.clone(), checks)?)
 }
 
-fn engine_config(settings: &Settings) -> EngineConfig {
+/// The name of this process in events and logs, for people.
+pub(crate) fn process_name() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
+    format!("{host}:{}", std::process::id())
+}
+
+fn engine_config(settings: &Settings) -> EngineConfig {
     EngineConfig {
-        worker: format!("{host}:{}", std::process::id()),
+        worker: process_name(),
         lease: settings.lease.0,
         max_pending: settings.limits.max_pending,
         max_backlog: settings.limits.max_backlog,

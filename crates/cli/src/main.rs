@@ -11,6 +11,8 @@ mod open_files;
 mod output;
 mod signals;
 mod stages;
+mod start_rates;
+mod storage;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@
 //! ```text
 //! hash of the event before (64 hex digits; 64 zeros for the first event)
 //! position
-//! stream, as in job-019e…
+//! stream, as in job-019e… or queues
 //! version
 //! id
 //! kind
@@ -41,9 +41,9 @@ pub fn link(previous: &Sha256Digest, event: &Recorded) -> Sha256Digest {
     // Writing to a Vec cannot fail.
     let _ = write!(
         text,
-        "\n{}\njob-{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
+        "\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
         event.position,
-        event.job,
+        event.stream,
         event.version,
         event.event_id,
         event.kind,
@@ -71,7 +71,7 @@ mod tests {
     fn event() -> Recorded {
         Recorded {
             position: Position(1),
-            job: JobId(Uuid::from_u128(1)),
+            stream: JobId(Uuid::from_u128(1)).into(),
             version: Version(1),
             event_id: Uuid::from_u128(2),
             kind: "JobCompleted".into(),
@@ -111,7 +111,7 @@ mod tests {
         let original = link(&GENESIS, &event());
         let changes: [fn(&mut Recorded); 13] = [
             |e| e.position = Position(2),
-            |e| e.job = JobId(Uuid::from_u128(9)),
+            |e| e.stream = JobId(Uuid::from_u128(9)).into(),
             |e| e.version = Version(2),
             |e| e.event_id = Uuid::from_u128(9),
             |e| e.kind = "JobFailed".into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::id::{JobId, Position, Version};
+use crate::id::{Position, StreamId, Version};
 use crate::payload::Sha256Digest;
 use crate::time::Timestamp;
 
@@ -30,7 +30,7 @@ pub struct Meta {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     pub position: Position,
-    pub job: JobId,
+    pub stream: StreamId,
     pub version: Version,
     pub event_id: Uuid,
     /// Unknown kinds can be carried, verified and exported, but not folded.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::envelope::{Meta, Recorded};
-use crate::id::{JobId, Position, Version};
+use crate::id::{Position, StreamId, Version};
 use crate::payload::Sha256Digest;
 use crate::time::Timestamp;
 
@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 #[serde(deny_unknown_fields)]
 pub struct ExportedEvent {
     pub position: Position,
-    /// `job-<uuid>`.
+    /// `job-<uuid>` or `queues`.
     pub stream: String,
     pub version: Version,
     pub id: Uuid,
@@ -40,7 +40,7 @@ pub enum ExportError {
     Data { position: Position, source: serde_json::Error },
     #[error("not an exported event")]
     Line(#[source] serde_json::Error),
-    #[error("stream {0:?} is not of the form job-<uuid>")]
+    #[error("stream {0:?} is neither job-<uuid> nor queues")]
     Stream(String),
 }
 
@@ -50,7 +50,7 @@ impl ExportedEvent {
             .map_err(|source| ExportError::Data { position: recorded.position, source })?;
         Ok(Self {
             position: recorded.position,
-            stream: recorded.job.stream(),
+            stream: recorded.stream.to_string(),
             version: recorded.version,
             id: recorded.event_id,
             kind: recorded.kind.clone().into_owned(),
@@ -78,11 +78,12 @@ impl ExportedEvent {
 
     /// The event as it was recorded.
     pub fn into_recorded(self) -> Result<Recorded, ExportError> {
-        let job = self.stream.strip_prefix("job-").and_then(|id| id.parse::<Uuid>().ok());
-        let Some(job) = job else { return Err(ExportError::Stream(self.stream)) };
+        let Some(stream) = StreamId::from_name(&self.stream) else {
+            return Err(ExportError::Stream(self.stream));
+        };
         Ok(Recorded {
             position: self.position,
-            job: JobId(job),
+            stream,
             version: self.version,
             event_id: self.id,
             kind: self.kind.into(),

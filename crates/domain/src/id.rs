@@ -6,17 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A job, and the stream that holds its events.
+/// A job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub Uuid);
-
-impl JobId {
-    /// The name of the job's stream: `job-<uuid>`.
-    pub fn stream(self) -> String {
-        format!("job-{}", self.0)
-    }
-}
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,6 +22,61 @@ impl FromStr for JobId {
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         Uuid::from_str(s.strip_prefix("job-").unwrap_or(s)).map(Self)
+    }
+}
+
+/// A sequence of events that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StreamId {
+    /// `job-<uuid>`.
+    Job(JobId),
+    /// `queues`: what operators did to the queues.
+    Queues,
+}
+
+impl StreamId {
+    /// The job whose stream this is.
+    pub fn job(self) -> Option<JobId> {
+        match self {
+            Self::Job(job) => Some(job),
+            Self::Queues => None,
+        }
+    }
+
+    /// As stored: the job's id; no job has the id of zeros.
+    pub fn to_uuid(self) -> Uuid {
+        match self {
+            Self::Job(job) => job.0,
+            Self::Queues => Uuid::nil(),
+        }
+    }
+
+    /// The stream that [`StreamId::to_uuid`] stands for.
+    pub fn from_uuid(id: Uuid) -> Self {
+        if id.is_nil() { Self::Queues } else { Self::Job(JobId(id)) }
+    }
+
+    /// The stream called `name`, as [`StreamId`] is displayed.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.strip_prefix("job-") {
+            Some(id) => id.parse().ok().map(|id| Self::Job(JobId(id))),
+            None => (name == "queues").then_some(Self::Queues),
+        }
+    }
+}
+
+impl From<JobId> for StreamId {
+    fn from(job: JobId) -> Self {
+        Self::Job(job)
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Job(job) => write!(f, "job-{job}"),
+            Self::Queues => f.write_str("queues"),
+        }
     }
 }
 

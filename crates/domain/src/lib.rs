@@ -1,7 +1,7 @@
 //! The pure core of Quillwork.
 //!
 //! Nothing here performs I/O, reads a clock or draws a random number: time, jitter and identity arrive as data on
-//! commands. [`job`] decides and folds, [`wire`] is the only place that serializes events, [`chain`] makes the log
+//! commands. [`job`] and [`queue`] decide and fold, [`wire`] is the only place that serializes events, [`chain`] makes the log
 //! tamper-evident.
 
 pub mod chain;
@@ -11,5 +11,6 @@ pub mod id;
 pub mod job;
 pub mod payload;
 pub mod plan;
+pub mod queue;
 pub mod time;
 pub mod wire;

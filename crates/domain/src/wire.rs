@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::envelope::{Meta, Recorded};
 use crate::job::Event;
+use crate::queue::QueueEvent;
 
 /// The stored form of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub enum DecodeError {
 }
 
 /// All kinds of events, as stored and shown.
-pub const KINDS: [&str; 9] = [
+pub const KINDS: [&str; 12] = [
     "JobSubmitted",
     "StageStarted",
     "StepRecorded",
@@ -42,6 +43,9 @@ pub const KINDS: [&str; 9] = [
     "JobFailed",
     "JobCancelled",
     "JobRetried",
+    "QueuePaused",
+    "QueueResumed",
+    "QueueLimited",
 ];
 
 /// The kind called `name`, without a copy if it is one of [`KINDS`].
@@ -64,6 +68,9 @@ pub fn kind(event: &Event) -> &'static str {
         Event::JobFailed(_) => KINDS[6],
         Event::JobCancelled(_) => KINDS[7],
         Event::JobRetried(_) => KINDS[8],
+        Event::Queue(QueueEvent::Paused(_)) => KINDS[9],
+        Event::Queue(QueueEvent::Resumed(_)) => KINDS[10],
+        Event::Queue(QueueEvent::Limited(_)) => KINDS[11],
     }
 }
 
@@ -81,6 +88,9 @@ pub fn encode(event: &Event) -> Result<Encoded, serde_json::Error> {
         Event::JobFailed(data) => to_json(data),
         Event::JobCancelled(data) => to_json(data),
         Event::JobRetried(data) => to_json(data),
+        Event::Queue(QueueEvent::Paused(data)) => to_json(data),
+        Event::Queue(QueueEvent::Resumed(data)) => to_json(data),
+        Event::Queue(QueueEvent::Limited(data)) => to_json(data),
     }?;
     Ok(Encoded { kind: kind(event), schema_version: 1, data })
 }
@@ -109,6 +119,9 @@ pub fn decode_parts(kind: &str, schema_version: u16, data: &[u8]) -> Result<Even
         ("JobFailed", 1) => parse(kind, data).map(Event::JobFailed),
         ("JobCancelled", 1) => parse(kind, data).map(Event::JobCancelled),
         ("JobRetried", 1) => parse(kind, data).map(Event::JobRetried),
+        ("QueuePaused", 1) => parse(kind, data).map(QueueEvent::Paused).map(Event::Queue),
+        ("QueueResumed", 1) => parse(kind, data).map(QueueEvent::Resumed).map(Event::Queue),
+        ("QueueLimited", 1) => parse(kind, data).map(QueueEvent::Limited).map(Event::Queue),
         _ => Err(DecodeError::Unknown { kind: kind.into(), schema_version }),
     }
 }

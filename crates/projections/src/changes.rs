@@ -1,13 +1,14 @@
 //! Folding a batch: what a run of events changes in all read models.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use quillwork_app::ports::store::Entry;
-use quillwork_domain::id::{JobId, Position, Version};
+use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 
 use crate::job_summary::{self, JobSummary};
 use crate::job_timeline::{self, TimelineEntry};
+use crate::queues::{self, QueueRow};
 use crate::stats::StatsDelta;
 
 /// How far the read models are: the last event that they contain, and its hash.
@@ -22,8 +23,8 @@ pub struct Checkpoint {
 pub enum OutOfStep {
     #[error("expected event {expected}, got {found}")]
     Position { expected: Position, found: Position },
-    #[error("event {position} is version {found} of job {job}, of which the read model has {has} versions")]
-    Version { position: Position, job: JobId, has: Version, found: Version },
+    #[error("event {position} is version {found} of {stream}, of which the read model has {has} versions")]
+    Version { position: Position, stream: StreamId, has: Version, found: Version },
 }
 
 /// What one commit writes. Each row occurs once, however many events changed it.
@@ -36,6 +37,8 @@ pub(crate) struct Changes {
     /// Attempts that ended, each with the first position of its job.
     pub(crate) timeline: Vec<(Position, TimelineEntry)>,
     pub(crate) stats: StatsDelta,
+    /// All queues by handler, if the batch has news of them; empty if not.
+    pub(crate) queues: BTreeMap<String, QueueRow>,
     pub(crate) through: Checkpoint,
 }
 
@@ -47,23 +50,33 @@ impl Changes {
             labels: Vec::new(),
             timeline: Vec::new(),
             stats: StatsDelta::default(),
+            queues: BTreeMap::new(),
             through: checkpoint,
         }
     }
 
-    /// Folds the next event of the log. The row of its job is in `jobs` unless the event is the job's first.
+    /// Folds the next event of the log. The row of its job is in `jobs` unless the event is the job's first, and
+    /// all queues are in `queues` if it is of theirs.
     pub(crate) fn fold(&mut self, entry: &Entry) -> Result<(), OutOfStep> {
         let recorded = &entry.recorded;
         let expected = self.through.position.next();
         if recorded.position != expected {
             return Err(OutOfStep::Position { expected, found: recorded.position });
         }
-        let job = self.jobs.entry(recorded.job).or_default();
-        let has = job.as_ref().map_or(Version::default(), |job| job.version);
-        if recorded.version != has.next() {
-            let (position, job, found) = (recorded.position, recorded.job, recorded.version);
-            return Err(OutOfStep::Version { position, job, has, found });
+        match recorded.stream {
+            StreamId::Job(job) => self.fold_job(job, entry)?,
+            StreamId::Queues => {
+                check_version(queues::version(&self.queues), entry)?;
+                queues::fold(&mut self.queues, entry);
+            }
         }
+        self.through = Checkpoint { position: recorded.position, hash: recorded.hash };
+        Ok(())
+    }
+
+    fn fold_job(&mut self, id: JobId, entry: &Entry) -> Result<(), OutOfStep> {
+        let job = self.jobs.entry(id).or_default();
+        check_version(job.as_ref().map_or(Version::default(), |job| job.version), entry)?;
         if let Some(job) = &job
             && let Some(attempt) = job_timeline::fold(job, entry)
         {
@@ -79,7 +92,16 @@ impl Changes {
                 );
             }
         }
-        self.through = Checkpoint { position: recorded.position, hash: recorded.hash };
         Ok(())
     }
+}
+
+/// The entry must be the next of its stream, of which `has` versions are folded.
+fn check_version(has: Version, entry: &Entry) -> Result<(), OutOfStep> {
+    let recorded = &entry.recorded;
+    if recorded.version == has.next() {
+        return Ok(());
+    }
+    let (position, stream, found) = (recorded.position, recorded.stream, recorded.version);
+    Err(OutOfStep::Version { position, stream, has, found })
 }

@@ -82,7 +82,7 @@ impl JobSummary {
 /// Folds one event into the row of its job.
 ///
 /// Pure and total. The projector, rebuilds and questions about the past all use it. A job begins with `JobSubmitted`;
-/// anything before that folds to nothing.
+/// anything before that, and anything that is of no job, folds to nothing.
 pub fn fold(summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
     let recorded = &entry.recorded;
     let Some(mut job) = summary else {
@@ -91,7 +91,7 @@ pub fn fold(summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
     let at = recorded.recorded_at;
     match &entry.event {
         // A job is submitted once; a second time changes nothing but the version.
-        Event::JobSubmitted(_) | Event::StepRecorded(_) => {}
+        Event::JobSubmitted(_) | Event::StepRecorded(_) | Event::Queue(_) => {}
         Event::StageStarted(started) => {
             job.status = Status::Running;
             job.attempt = started.attempt;
@@ -148,9 +148,10 @@ pub fn fold(summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
 fn submitted(entry: &Entry) -> Option<JobSummary> {
     let Event::JobSubmitted(submitted) = &entry.event else { return None };
     let recorded = &entry.recorded;
+    let id = recorded.stream.job()?;
     let stages: Vec<String> = submitted.plan.stages().iter().map(|stage| stage.name.clone()).collect();
     Some(JobSummary {
-        id: recorded.job,
+        id,
         status: if submitted.run_at.is_some() { Status::Scheduled } else { Status::Queued },
         topic: submitted.topic.clone(),
         pipeline: submitted.pipeline.clone(),
@@ -182,6 +183,8 @@ fn submitted(entry: &Entry) -> Option<JobSummary> {
 pub struct JobFilter {
     pub status: Option<Status>,
     pub pipeline: Option<String>,
+    /// Whose jobs.
+    pub tenant: Option<String>,
     /// `key:value`.
     pub label: Option<String>,
     /// Part of the topic, in any case.
@@ -191,6 +194,9 @@ pub struct JobFilter {
 }
 
 /// Jobs in the order of their submission, newest first.
+///
+/// On PostgreSQL a search, or a label together with more, looks at a bounded number of jobs for each page: such a page may
+/// hold fewer than were asked for, even none, and still have a next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobPage {
     pub items: Vec<JobSummary>,

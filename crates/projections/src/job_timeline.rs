@@ -76,7 +76,8 @@ pub(crate) fn fold(before: &JobSummary, entry: &Entry) -> Option<TimelineEntry> 
         | Event::StageStarted(_)
         | Event::StepRecorded(_)
         | Event::JobCompleted(_)
-        | Event::JobRetried(_) => None,
+        | Event::JobRetried(_)
+        | Event::Queue(_) => None,
         Event::StageCompleted(completed) => {
             Some(attempt_of(before, completed.attempt, TimelineOutcome::Completed, at))
         }

@@ -1,28 +1,20 @@
 //! Keeping the read models up to date.
 
-use std::collections::HashSet;
-use std::num::NonZeroUsize;
-use std::ops::Deref;
+use std::convert::Infallible;
 use std::time::Duration;
 
-use lru::LruCache;
-use quillwork_app::feed::{Feed, FeedError, Page};
-use quillwork_app::ports::store::{Entry, StoreError};
-use quillwork_domain::id::{JobId, Position, Version};
-use sqlx::SqliteConnection;
+use quillwork_app::feed::{Feed, FeedError};
+use quillwork_app::ports::store::StoreError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::changes::{Changes, Checkpoint, OutOfStep};
-use crate::job_summary::JobSummary;
-use crate::read_models::{Health, ReadModelError, ReadModels};
-use crate::sqlite;
-
-/// Rows of open jobs kept in memory. A job that is not among them is read back when it has news.
-const LIVE_ROWS: usize = 2_000;
-
-/// Events that one commit takes at most.
-pub(crate) const BATCH_EVENTS: usize = 2_048;
+use crate::backend::{Backend, Writer, is_unusable};
+use crate::changes::OutOfStep;
+use crate::follow;
+use crate::open::is_of;
+use crate::postgres::{self, Database};
+use crate::read_models::{Health, ReadModelError, ReadModels, Role};
+use crate::tables::{BATCH_EVENTS, Tables};
 
 /// After a commit of this many rows there is load, and the next commit waits for more company.
 const LOADED_ROWS: usize = 16;
@@ -30,8 +22,15 @@ const LOADED_ROWS: usize = 16;
 /// Under load, the least time between two commits.
 const WINDOW: Duration = Duration::from_millis(20);
 
+/// How often a projector that stands by tries to get the turn, and one that has it says that it lives. A turn lasts for
+/// three of these by the clock of the database.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How long a projector that ends tries to say so.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Waits between attempts while something is out of reach.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Why a projector stopped, or must try again.
 #[derive(Debug, thiserror::Error)]
@@ -56,68 +55,140 @@ impl ProjectorError {
             }
             Self::Feed(FeedError::Undecodable { .. } | FeedError::Hole { .. }) | Self::OutOfStep(_) => false,
             Self::ReadModel(error) => match error {
-                ReadModelError::Database(error) => !sqlite::is_unusable(error),
+                ReadModelError::Database(error) => !is_unusable(error),
                 ReadModelError::File(_) | ReadModelError::Log(_) => true,
                 ReadModelError::Row(_)
                 | ReadModelError::Damaged(_)
                 | ReadModelError::OtherVersion { .. }
+                | ReadModelError::NoTables(_)
+                | ReadModelError::Rebuilding
                 | ReadModelError::CheckpointMoved { .. } => false,
             },
         }
     }
 }
 
-/// Follows the log and writes the tables. One per read model file.
+/// Follows the log and writes the tables. One per read model file; on PostgreSQL one per process, which take turns.
 pub struct Projector;
 
 impl Projector {
     /// Runs until `shutdown`, or until it meets an event that it can neither fold nor skip.
     ///
     /// What may pass (a full disk, a log out of reach) is tried again from the checkpoint, and shows in
-    /// [`ReadModels::health`] meanwhile.
+    /// [`ReadModels::health`] meanwhile. On PostgreSQL it stands by while a projector in another process has the turn.
     pub async fn run(
         models: ReadModels,
         feed: Feed,
         shutdown: CancellationToken,
     ) -> Result<(), ProjectorError> {
-        let mut backoff = BACKOFF.0;
-        loop {
-            let followed = shutdown.run_until_cancelled(follow(&models, &feed)).await;
-            let Some(Err(error)) = followed else {
-                models.set_health(Health::Idle);
-                return Ok(());
-            };
-            let reason = chain(&error);
-            if !error.is_transient() {
-                tracing::error!(
-                    reason,
-                    "the projector stopped; the log is intact, the read models fall behind"
-                );
-                models.set_health(Health::Failed(reason));
-                return Err(error);
+        let Backend::Postgres(database) = models.backend() else {
+            return keep_up(&models, &feed, &shutdown).await;
+        };
+        models.set_role(Role::StandingBy);
+        let result = tokio::select! {
+            result = keep_up(&models, &feed, &shutdown) => result,
+            never = follow::follow(&models, database) => match never {},
+        };
+        if let Role::Active(turn) = models.role() {
+            match tokio::time::timeout(FAREWELL, turn.release()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(reason = chain(&error), "the turn ends by itself"),
+                Err(_) => tracing::debug!("the turn ends by itself: the database does not answer"),
             }
-            // A failure after a time of success is a new one.
-            backoff =
-                if models.health() == Health::Running { BACKOFF.0 } else { (backoff * 2).min(BACKOFF.1) };
-            tracing::warn!(reason, retry_in = ?backoff, "the projector cannot go on and tries again");
-            models.set_health(Health::Retrying(reason));
-            if shutdown.run_until_cancelled(tokio::time::sleep(backoff)).await.is_none() {
-                models.set_health(Health::Idle);
-                return Ok(());
-            }
+        }
+        models.set_role(Role::Reader);
+        result
+    }
+}
+
+async fn keep_up(
+    models: &ReadModels,
+    feed: &Feed,
+    shutdown: &CancellationToken,
+) -> Result<(), ProjectorError> {
+    let mut backoff = BACKOFF.0;
+    loop {
+        let followed = shutdown.run_until_cancelled(follow_log(models, feed)).await;
+        let Some(Err(error)) = followed else {
+            models.set_health(Health::Idle);
+            return Ok(());
+        };
+        let reason = chain(&error);
+        if !error.is_transient() {
+            tracing::error!(reason, "the projector stopped; the log is intact, the read models fall behind");
+            models.set_health(Health::Failed(reason));
+            return Err(error);
+        }
+        // A failure after a time of success is a new one.
+        backoff = if models.health() == Health::Running { BACKOFF.0 } else { (backoff * 2).min(BACKOFF.1) };
+        tracing::warn!(reason, retry_in = ?backoff, "the projector cannot go on and tries again");
+        models.set_health(Health::Retrying(reason));
+        if shutdown.run_until_cancelled(tokio::time::sleep(backoff)).await.is_none() {
+            models.set_health(Health::Idle);
+            return Ok(());
         }
     }
 }
 
 /// The error with its causes, for logs and health.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Follows the log for ever.
-async fn follow(models: &ReadModels, feed: &Feed) -> Result<std::convert::Infallible, ProjectorError> {
-    let mut tables = Tables::open(models.path()).await?;
+async fn follow_log(models: &ReadModels, feed: &Feed) -> Result<Infallible, ProjectorError> {
+    let database = match models.backend() {
+        Backend::Sqlite { path, .. } => {
+            return project(models, feed, Tables::open_sqlite(path).await?).await;
+        }
+        Backend::Postgres(database) => database,
+    };
+    loop {
+        let tables = stand_by(models, database, feed).await?;
+        match project(models, feed, tables).await {
+            Err(ProjectorError::ReadModel(ReadModelError::CheckpointMoved { expected })) => {
+                tracing::warn!(position = expected.0, "another projector has taken over, this one stands by");
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Waits for the turn.
+async fn stand_by(models: &ReadModels, database: &Database, feed: &Feed) -> Result<Tables, ProjectorError> {
+    loop {
+        let previous = match models.role() {
+            Role::Active(turn) => Some(turn.lease),
+            Role::Reader | Role::StandingBy => None,
+        };
+        let acquired = postgres::lease::acquire(database, previous).await?;
+        let Some((turn, mut checkpoint)) = acquired else {
+            models.set_role(Role::StandingBy);
+            models.set_health(Health::Standby);
+            tokio::select! {
+                () = tokio::time::sleep(BEAT) => {}
+                () = models.turn_free().notified() => {}
+            }
+            continue;
+        };
+        models.set_role(Role::Active(turn.clone()));
+        if !is_of(feed.reader().as_ref(), checkpoint).await.map_err(ReadModelError::from)? {
+            tracing::error!(
+                schema = database.schema(),
+                position = checkpoint.position.0,
+                "the read model was made from another log, or the log was set back; it is built again"
+            );
+            checkpoint = postgres::write::reset(&turn, checkpoint).await?;
+            models.set_health(Health::CatchingUp);
+        }
+        tracing::info!(position = checkpoint.position.0, "this projector writes the read models");
+        return Ok(Tables::new(Writer::Postgres(turn), checkpoint));
+    }
+}
+
+/// Writes what the feed has, for ever.
+async fn project(models: &ReadModels, feed: &Feed, mut tables: Tables) -> Result<Infallible, ProjectorError> {
     models.set_position(tables.position());
     if models.health() == Health::Idle {
         models.set_health(Health::CatchingUp);
@@ -126,11 +197,19 @@ async fn follow(models: &ReadModels, feed: &Feed) -> Result<std::convert::Infall
         if tables.position() >= feed.head() {
             models.set_health(Health::Running);
         }
-        feed.wait_past(tables.position()).await;
+        tokio::select! {
+            _ = feed.wait_past(tables.position()) => {}
+            () = tokio::time::sleep(BEAT) => {
+                tables.renew().await?;
+                continue;
+            }
+        }
         let (started, before) = (Instant::now(), tables.position());
-        let n_rows = tables.catch_up(feed).await?;
+        let n_rows = tables.catch_up(feed, feed.head()).await?;
         models.set_position(tables.position());
-        if models.health() != Health::CatchingUp || tables.position() >= feed.head() {
+        // Who has not been at the end of the log yet stays what it was.
+        let behind = tables.position() < feed.head();
+        if !(behind && matches!(models.health(), Health::CatchingUp | Health::Standby)) {
             models.set_health(Health::Running);
         }
         // No row at all means that the log cannot be read up to its head yet, which must not become a busy loop.
@@ -139,98 +218,5 @@ async fn follow(models: &ReadModels, feed: &Feed) -> Result<std::convert::Infall
         if n_rows == 0 || (n_rows >= LOADED_ROWS && !lags) {
             tokio::time::sleep_until(started + WINDOW).await;
         }
-    }
-}
-
-/// The tables as their one writer holds them.
-pub(crate) struct Tables {
-    connection: SqliteConnection,
-    live: LruCache<JobId, JobSummary>,
-    checkpoint: Checkpoint,
-}
-
-impl Tables {
-    pub(crate) async fn open(path: &std::path::Path) -> Result<Self, ReadModelError> {
-        let mut connection = sqlite::open_writer(path).await?;
-        let checkpoint = sqlite::checkpoint(&mut connection).await?;
-        Ok(Self {
-            connection,
-            live: LruCache::new(NonZeroUsize::new(LIVE_ROWS).unwrap_or(NonZeroUsize::MIN)),
-            checkpoint,
-        })
-    }
-
-    /// The last event that the tables contain.
-    pub(crate) fn position(&self) -> Position {
-        self.checkpoint.position
-    }
-
-    /// Commits what the feed has, up to about [`BATCH_EVENTS`]; returns how many jobs changed.
-    pub(crate) async fn catch_up(&mut self, feed: &Feed) -> Result<usize, ProjectorError> {
-        let mut pages: Vec<Page> = Vec::new();
-        let mut n_events = 0;
-        let mut position = self.position();
-        while n_events < BATCH_EVENTS && position < feed.head() {
-            let page = match feed.after(position, BATCH_EVENTS).await {
-                Ok(page) => page,
-                Err(error) if pages.is_empty() => return Err(error.into()),
-                // What stands before the failure is good; it returns in the next round.
-                Err(_) => break,
-            };
-            let Some(last) = page.last() else { break };
-            position = last.recorded.position;
-            n_events += page.len();
-            pages.push(page);
-        }
-        let pages: Vec<&[Entry]> = pages.iter().map(Deref::deref).collect();
-        self.project(&pages).await
-    }
-
-    /// Folds `pages`, which follow the checkpoint, and commits; returns how many jobs changed.
-    ///
-    /// After an error nothing is written and the value is of no more use.
-    pub(crate) async fn project(&mut self, pages: &[&[Entry]]) -> Result<usize, ProjectorError> {
-        let entries = || pages.iter().copied().flatten();
-        if entries().next().is_none() {
-            return Ok(0);
-        }
-        let mut changes = Changes::after(self.checkpoint);
-        let mut begun = HashSet::new();
-        let mut missing = Vec::new();
-        for entry in entries() {
-            let job = entry.recorded.job;
-            if !begun.insert(job) || entry.recorded.version == Version(1) {
-                continue;
-            }
-            match self.live.pop(&job) {
-                Some(row) => {
-                    changes.jobs.insert(job, Some(row));
-                }
-                None => missing.push(job),
-            }
-        }
-        if !missing.is_empty() {
-            for row in sqlite::rows(&mut self.connection, &missing).await? {
-                changes.jobs.insert(row.id, Some(row));
-            }
-        }
-        for entry in entries() {
-            changes.fold(entry)?;
-        }
-        sqlite::write(&mut self.connection, self.checkpoint, &changes).await?;
-
-        self.checkpoint = changes.through;
-        let n_jobs = changes.jobs.len();
-        for (id, row) in changes.jobs {
-            if let Some(row) = row.filter(|row| !row.status.is_terminal()) {
-                self.live.put(id, row);
-            }
-        }
-        Ok(n_jobs)
-    }
-
-    pub(crate) async fn close(self) -> Result<(), ReadModelError> {
-        use sqlx::Connection as _;
-        Ok(self.connection.close().await?)
     }
 }

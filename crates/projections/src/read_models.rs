@@ -1,21 +1,20 @@
 //! The read models as clients of this crate hold them: queries, and waiting for a position.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quillwork_app::clock;
-use quillwork_app::ports::store::{LogReader, StoreError};
+use quillwork_app::ports::store::StoreError;
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::job::Status;
-use sqlx::Connection;
-use sqlx::sqlite::SqlitePool;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::changes::Checkpoint;
+use crate::backend::{Backend, Found, is_unusable};
 use crate::job_summary::{JobFilter, JobPage, JobSummary};
 use crate::job_timeline::{self, TimelineEntry};
+use crate::postgres::Turn;
+use crate::queues::QueueRow;
 use crate::sqlite;
 use crate::stats::Stats;
 
@@ -32,6 +31,10 @@ pub enum ReadModelError {
     OtherVersion { found: i64, expected: i64 },
     #[error("another projector moved the checkpoint on from {expected}")]
     CheckpointMoved { expected: Position },
+    #[error("the database has no schema {0} for the read model; run `quillwork migrate`")]
+    NoTables(String),
+    #[error("another rebuild is at work; wait for its end, or some seconds if it was killed")]
+    Rebuilding,
     #[error("cannot replace the read model's file")]
     File(#[from] std::io::Error),
     #[error(transparent)]
@@ -46,6 +49,8 @@ pub enum Health {
     /// Runs, and has not reached the end of the log for the first time.
     CatchingUp,
     Running,
+    /// A projector in another process has the turn, and this process follows what it does.
+    Standby,
     /// Met a failure that may pass, and tries again.
     Retrying(String),
     /// Stopped at an event that it must not skip, or the tables are damaged.
@@ -59,48 +64,49 @@ pub struct ReadModels {
 }
 
 struct Shared {
-    path: PathBuf,
-    readers: SqlitePool,
+    backend: Backend,
     position: watch::Sender<Position>,
     health: watch::Sender<Health>,
     damaged: AtomicBool,
+    role: Mutex<Role>,
+    /// How many wait for a position.
+    n_waiting: watch::Sender<usize>,
+    /// Woken when a projector has given up its turn.
+    turn_free: Notify,
+}
+
+/// What this process has to do with tables in PostgreSQL.
+#[derive(Clone)]
+pub(crate) enum Role {
+    /// It has no projector.
+    Reader,
+    /// Its projector waits for the turn, and says how it is.
+    StandingBy,
+    /// Its projector has the turn as far as it knows, and says how far the tables are.
+    Active(Turn),
 }
 
 /// Ends the name of a file that marks the read model beside it as damaged.
 pub(crate) const DAMAGED: &str = ".damaged";
 
 impl ReadModels {
-    /// Opens the file at `path`, made if there is none.
-    ///
-    /// A file that does not belong to this version or to this log, or that is damaged, is thrown away with a warning;
-    /// the projector then starts from the beginning of the log.
-    pub async fn open(path: &Path, log: &dyn LogReader) -> Result<Self, ReadModelError> {
-        let checkpoint = match usable(path, log).await {
-            Ok(checkpoint) => checkpoint,
-            Err(Unusable::Error(error)) => return Err(error),
-            Err(Unusable::Because(reason)) => {
-                tracing::warn!(file = %path.display(), reason, "the read model is thrown away and built again");
-                sqlite::remove(path)?;
-                sqlite::remove(&sqlite::beside(path, DAMAGED))?;
-                let mut connection = sqlite::open_writer(path).await?;
-                let checkpoint = sqlite::checkpoint(&mut connection).await?;
-                connection.close().await?;
-                checkpoint
-            }
-        };
+    /// Tables that are as far as `position`.
+    pub(crate) fn new(backend: Backend, position: Position) -> Self {
         let shared = Shared {
-            path: path.to_owned(),
-            readers: sqlite::open_readers(path),
-            position: watch::Sender::new(checkpoint.position),
+            backend,
+            position: watch::Sender::new(position),
             health: watch::Sender::new(Health::Idle),
             damaged: AtomicBool::new(false),
+            role: Mutex::new(Role::Reader),
+            n_waiting: watch::Sender::new(0),
+            turn_free: Notify::new(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// One job.
     pub async fn job(&self, id: JobId) -> Result<Option<JobSummary>, ReadModelError> {
-        let job = self.watched(sqlite::job(&self.shared.readers, id).await)?;
+        let job = self.watched(self.backend().job(id).await)?;
         Ok(job.map(|job| job.at(clock::now())))
     }
 
@@ -112,33 +118,31 @@ impl ReadModels {
 
     async fn page(&self, filter: &JobFilter, limit: usize) -> Result<JobPage, ReadModelError> {
         let now = clock::now();
-        let readers = &self.shared.readers;
+        let backend = self.backend();
         // One more than asked for tells whether there is a next page.
         let fetch = limit.saturating_add(1);
-        let mut items = match filter.status {
-            Some(Status::Scheduled) => sqlite::jobs(readers, filter, Some(Err(now)), fetch).await?,
+        let Found { mut items, looked_to } = match filter.status {
+            Some(Status::Scheduled) => backend.jobs(filter, Some(Err(now)), fetch).await?,
             Some(Status::Queued) => {
                 let scheduled = JobFilter { status: Some(Status::Scheduled), ..filter.clone() };
-                let mut items = sqlite::jobs(readers, filter, None, fetch).await?;
-                items.extend(sqlite::jobs(readers, &scheduled, Some(Ok(now)), fetch).await?);
-                items.sort_unstable_by_key(|job| std::cmp::Reverse(job.submitted_position));
-                items
+                let queued = backend.jobs(filter, None, fetch).await?;
+                queued.merge(backend.jobs(&scheduled, Some(Ok(now)), fetch).await?)
             }
             Some(
                 Status::Running | Status::Retrying | Status::Completed | Status::Failed | Status::Cancelled,
             )
-            | None => sqlite::jobs(readers, filter, None, fetch).await?,
+            | None => backend.jobs(filter, None, fetch).await?,
         };
         let more = items.len() > limit;
         items.truncate(limit);
-        let next = if more { items.last().map(|job| job.submitted_position) } else { None };
+        let next = if more { items.last().map(|job| job.submitted_position) } else { looked_to };
         Ok(JobPage { items: items.into_iter().map(|job| job.at(now)).collect(), next })
     }
 
     /// The attempts of one job, in order; empty for a job that does not exist.
     pub async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, ReadModelError> {
-        let running = sqlite::job(&self.shared.readers, id).await?.as_ref().and_then(job_timeline::running);
-        let mut attempts = self.watched(sqlite::timeline(&self.shared.readers, id).await)?;
+        let running = self.backend().job(id).await?.as_ref().and_then(job_timeline::running);
+        let mut attempts = self.watched(self.backend().timeline(id).await)?;
         if let Some(running) = running {
             // It may have ended between the two queries.
             let ended = |ended: &TimelineEntry| {
@@ -153,11 +157,16 @@ impl ReadModels {
 
     /// The counters.
     pub async fn stats(&self) -> Result<Stats, ReadModelError> {
-        let mut stats = self.watched(sqlite::stats(&self.shared.readers).await)?;
+        let mut stats = self.watched(self.backend().stats().await)?;
         if stats.jobs.scheduled > 0 {
-            stats.due(sqlite::due(&self.shared.readers, clock::now()).await?);
+            stats.due(self.backend().due(clock::now()).await?);
         }
         Ok(stats)
+    }
+
+    /// The queues that operators have touched, by handler.
+    pub async fn queues(&self) -> Result<Vec<QueueRow>, ReadModelError> {
+        self.watched(self.backend().queues().await)
     }
 
     /// The last event that queries show.
@@ -168,6 +177,10 @@ impl ReadModels {
     /// Waits until queries show the event at `position`, at most for `timeout`; false if they do not then.
     pub async fn wait_for(&self, position: Position, timeout: Duration) -> bool {
         let mut positions = self.shared.position.subscribe();
+        if *positions.borrow() >= position {
+            return true;
+        }
+        let _waiting = Waiting::new(&self.shared.n_waiting);
         let reached = positions.wait_for(|reached| *reached >= position);
         matches!(tokio::time::timeout(timeout, reached).await, Ok(Ok(_)))
     }
@@ -182,34 +195,68 @@ impl ReadModels {
         self.shared.health.borrow().clone()
     }
 
-    /// Notes if a query shows that the file is damaged: from then on it is not healthy, and the next start throws it
-    /// away.
+    /// Notes if a query shows that the tables are damaged. An SQLite file is not healthy from then on, and the next
+    /// start throws it away; what is in PostgreSQL is for an operator to rebuild.
     fn watched<T>(&self, result: Result<T, ReadModelError>) -> Result<T, ReadModelError> {
         let damaged = match &result {
             Ok(_) => false,
-            Err(ReadModelError::Database(error)) => sqlite::is_unusable(error),
+            Err(ReadModelError::Database(error)) => is_unusable(error),
             Err(ReadModelError::Row(_) | ReadModelError::Damaged(_)) => true,
             Err(
                 ReadModelError::OtherVersion { .. }
                 | ReadModelError::CheckpointMoved { .. }
+                | ReadModelError::NoTables(_)
+                | ReadModelError::Rebuilding
                 | ReadModelError::File(_)
                 | ReadModelError::Log(_),
             ) => false,
         };
-        if damaged && !self.shared.damaged.swap(true, Ordering::Relaxed) {
-            tracing::error!(file = %self.shared.path.display(), "the read model is damaged; restart to build it again");
-            // Without the mark the next start finds out again.
-            let _ = std::fs::write(sqlite::beside(&self.shared.path, DAMAGED), []);
+        match self.backend() {
+            Backend::Sqlite { path, .. } if damaged => {
+                if !self.shared.damaged.swap(true, Ordering::Relaxed) {
+                    tracing::error!(file = %path.display(), "the read model is damaged; restart to build it again");
+                    // Without the mark the next start finds out again.
+                    let _ = std::fs::write(sqlite::beside(path, DAMAGED), []);
+                }
+            }
+            Backend::Postgres(database) if damaged => {
+                tracing::error!(
+                    schema = database.schema(),
+                    "the read model is damaged; run `quillwork rebuild`"
+                );
+            }
+            Backend::Sqlite { .. } | Backend::Postgres(_) => {}
         }
         result
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.shared.path
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.shared.backend
     }
 
+    pub(crate) fn role(&self) -> Role {
+        self.shared.role.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_role(&self, role: Role) {
+        *self.shared.role.lock().unwrap_or_else(PoisonError::into_inner) = role;
+    }
+
+    /// What the projector of this process has written.
     pub(crate) fn set_position(&self, position: Position) {
         self.shared.position.send_replace(position);
+    }
+
+    /// What the projector of another process has written; nothing if `position` is None.
+    pub(crate) fn follow_to(&self, position: impl FnOnce(Position) -> Option<Position>) {
+        self.shared.position.send_if_modified(|current| {
+            // Decided under the lock that also guards what our own projector says.
+            let position = match self.role() {
+                Role::Reader | Role::StandingBy => position(*current),
+                Role::Active(_) => None,
+            };
+            position.is_some_and(|position| std::mem::replace(current, position) != position)
+        });
     }
 
     pub(crate) fn set_health(&self, health: Health) {
@@ -219,49 +266,37 @@ impl ReadModels {
             changed
         });
     }
-}
 
-enum Unusable {
-    /// The file cannot be used by anyone.
-    Because(String),
-    /// The file may be fine.
-    Error(ReadModelError),
-}
+    #[cfg(test)]
+    pub(crate) fn watch_health(&self) -> watch::Receiver<Health> {
+        self.shared.health.subscribe()
+    }
 
-impl From<ReadModelError> for Unusable {
-    fn from(error: ReadModelError) -> Self {
-        match &error {
-            ReadModelError::Database(source) if sqlite::is_unusable(source) => {
-                Self::Because(source.to_string())
-            }
-            ReadModelError::OtherVersion { .. } | ReadModelError::Damaged(_) => {
-                Self::Because(error.to_string())
-            }
-            ReadModelError::Database(_)
-            | ReadModelError::Row(_)
-            | ReadModelError::CheckpointMoved { .. }
-            | ReadModelError::File(_)
-            | ReadModelError::Log(_) => Self::Error(error),
-        }
+    /// Resolves when somebody waits for a position.
+    pub(crate) async fn is_waited_for(&self) {
+        let mut n_waiting = self.shared.n_waiting.subscribe();
+        // The sender lives as long as `self`.
+        let _ = n_waiting.wait_for(|n| *n > 0).await;
+    }
+
+    /// Woken when a projector has given up its turn.
+    pub(crate) fn turn_free(&self) -> &Notify {
+        &self.shared.turn_free
     }
 }
 
-/// The checkpoint of a file that belongs to this version and to this log.
-async fn usable(path: &Path, log: &dyn LogReader) -> Result<Checkpoint, Unusable> {
-    if sqlite::beside(path, DAMAGED).exists() {
-        return Err(Unusable::Because("a query found it damaged".to_owned()));
+/// Counts one who waits, as long as it lives.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waiting<'a> {
+    fn new(n_waiting: &'a watch::Sender<usize>) -> Self {
+        n_waiting.send_modify(|n| *n += 1);
+        Self(n_waiting)
     }
-    let mut connection = sqlite::open_writer(path).await?;
-    let checkpoint = sqlite::checkpoint(&mut connection).await?;
-    connection.close().await.map_err(ReadModelError::from)?;
-    if checkpoint.position > Position::START {
-        let before = Position(checkpoint.position.0 - 1);
-        let event = log.read_all(before, 1).await.map_err(ReadModelError::from)?;
-        if event.first().is_none_or(|event| event.hash != checkpoint.hash) {
-            return Err(Unusable::Because(
-                "it was made from another log, or the log was set back".to_owned(),
-            ));
-        }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n -= 1);
     }
-    Ok(checkpoint)
 }

@@ -4,10 +4,14 @@ use std::path::Path;
 
 use quillwork_app::feed::Feed;
 use quillwork_domain::id::Position;
+use sqlx::postgres::PgPool;
 
-use crate::projector::{ProjectorError, Tables};
+use crate::backend::Writer;
+use crate::postgres::{self, Database, PgReadConfig, Turn};
+use crate::projector::ProjectorError;
 use crate::read_models::{DAMAGED, ReadModelError};
 use crate::sqlite;
+use crate::tables::{BATCH_EVENTS, Tables};
 
 /// What a rebuild did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,24 +27,94 @@ pub struct Rebuilt {
 pub async fn rebuild(path: &Path, feed: &Feed) -> Result<Rebuilt, ProjectorError> {
     let new = sqlite::beside(path, ".rebuild");
     sqlite::remove(&new).map_err(ReadModelError::from)?;
-    let mut tables = Tables::open(&new).await?;
-    let head = feed.head();
-    while tables.position() < head {
-        let before = tables.position();
-        tables.catch_up(feed).await?;
-        tracing::info!(position = tables.position().0, head = head.0, "rebuilding the read models");
-        if tables.position() == before {
-            // The log has no event where the head says there is one.
-            return Err(
-                ReadModelError::Damaged(format!("the log ends at {before}, before its head {head}")).into()
-            );
-        }
-    }
+    let mut tables = Tables::open_sqlite(&new).await?;
+    fill(&mut tables, feed, feed.head()).await?;
     let position = tables.position();
     // Closing the last connection moves what is in the write-ahead log into the file.
     tables.close().await?;
     swap(&new, path).map_err(ReadModelError::from)?;
     Ok(Rebuilt { position })
+}
+
+/// Builds new tables beside those of this version in the database of `pool`, from the first event to the end of the
+/// log, then swaps them in.
+///
+/// Others may be at work: API processes answer from the old tables until the swap, and the projector that has the turn
+/// writes them until shortly before, then goes on with the new ones. A rebuild that was cut short leaves nothing but a
+/// schema that the next one drops.
+pub async fn rebuild_postgres(
+    pool: PgPool,
+    config: PgReadConfig,
+    feed: &Feed,
+) -> Result<Rebuilt, ProjectorError> {
+    let live = Database::live(pool, config);
+    let (new, old) = (live.beside("_rebuild"), live.beside("_old"));
+    postgres::schema::create(&live).await?;
+    postgres::schema::drop(&old).await?;
+    postgres::schema::create_anew(&new).await?;
+    let (building, checkpoint) = postgres::lease::take_over(&new).await?;
+    let mut tables = Tables::new(Writer::Postgres(building), checkpoint);
+    approach(&mut tables, feed).await?;
+    postgres::schema::analyze(&new).await?;
+    approach(&mut tables, feed).await?;
+    loop {
+        // Nobody writes the old tables from here on; what is in them must be in the new ones too, so that readers are
+        // not set back.
+        let (turn, checkpoint) = postgres::lease::take_over(&live).await?;
+        if let Some(position) = finish(&mut tables, feed, (turn, checkpoint.position), (&new, &old)).await? {
+            if let Err(error) = postgres::schema::drop(&old).await {
+                tracing::warn!(
+                    reason = crate::projector::chain(&error),
+                    schema = old.schema(),
+                    "the old tables are left for the next rebuild to drop"
+                );
+            }
+            return Ok(Rebuilt { position });
+        }
+        tracing::info!("a projector took its turn back before the swap; trying again");
+    }
+}
+
+/// Takes in the log, which grows, but for what is left to one batch.
+async fn approach(tables: &mut Tables, feed: &Feed) -> Result<(), ProjectorError> {
+    loop {
+        let head = feed.reader().head().await.map_err(ReadModelError::from)?;
+        if head.position.0 < tables.position().0 + BATCH_EVENTS as u64 {
+            return Ok(());
+        }
+        fill(tables, feed, head.position).await?;
+    }
+}
+
+/// Fills up what is missing and swaps; None if the turn was lost meanwhile.
+async fn finish(
+    tables: &mut Tables,
+    feed: &Feed,
+    (turn, reached): (Turn, Position),
+    (new, old): (&Database, &Database),
+) -> Result<Option<Position>, ProjectorError> {
+    let head = feed.reader().head().await.map_err(ReadModelError::from)?;
+    // Old tables that are ahead of the log are of another log.
+    fill(tables, feed, reached.min(head.position)).await?;
+    let swapped = postgres::schema::swap(&turn, new, old).await?;
+    Ok(swapped.then(|| tables.position()))
+}
+
+/// Takes in all events up to `until`.
+async fn fill(tables: &mut Tables, feed: &Feed, until: Position) -> Result<(), ProjectorError> {
+    while tables.position() < until {
+        let before = tables.position();
+        tables.catch_up(feed, until).await?;
+        tracing::info!(position = tables.position().0, head = until.0, "rebuilding the read models");
+        if tables.position() == before {
+            // The log has no event where the head says there is one.
+            return Err(ReadModelError::Damaged(format!(
+                "the log ends at {before}, before its head {until}"
+            ))
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Puts the file `new` in the place of `path`.

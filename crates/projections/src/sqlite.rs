@@ -13,16 +13,14 @@ use quillwork_domain::payload::Sha256Digest;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
-pub(crate) use query::{due, job, jobs, stats, timeline};
+pub(crate) use query::{due, job, jobs, queues, stats, timeline};
 pub(crate) use write::{rows, write};
 
+use crate::backend::SCHEMA_VERSION;
 use crate::changes::Checkpoint;
 use crate::read_models::ReadModelError;
-
-/// The version of the tables and of the folds that fill them; a file of another version is thrown away.
-pub(crate) const SCHEMA_VERSION: i64 = 1;
 
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/read/schema.sql");
 
@@ -50,7 +48,8 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, ReadMod
                     .bind(Head::EMPTY.hash.to_string())
                     .execute(&mut *tx)
                     .await?;
-                sqlx::query("PRAGMA user_version = 1").execute(&mut *tx).await?;
+                let version = format!("PRAGMA user_version = {SCHEMA_VERSION}");
+                sqlx::query(AssertSqlSafe(version)).execute(&mut *tx).await?;
             }
             tx.commit().await?;
             Ok(connection)
@@ -101,9 +100,8 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// True if the file cannot be used by anyone, as opposed to not now or not by this process.
-pub(crate) fn is_unusable(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+/// True if the code of an error says that the file cannot be used by anyone.
+pub(crate) fn is_unusable(code: Option<&str>) -> bool {
     // The low byte of an extended code is the code.
     let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| (code & 0xff).to_string());
     primary.is_some_and(|code| UNUSABLE.contains(&code.as_str()))

@@ -85,7 +85,8 @@ impl StatsDelta {
             | Event::JobCompleted(_)
             | Event::JobFailed(_)
             | Event::JobCancelled(_)
-            | Event::JobRetried(_) => {}
+            | Event::JobRetried(_)
+            | Event::Queue(_) => {}
         }
     }
 

@@ -2,7 +2,12 @@
 
 mod fold;
 mod history;
+mod list;
 mod log;
+mod place;
 mod projector;
 mod queries;
+mod queues;
 mod rebuild;
+mod recovery;
+mod turns;

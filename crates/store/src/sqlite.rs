@@ -36,7 +36,8 @@ pub fn open(dir: &DataDir) -> Result<(SqliteWriter, Arc<SqliteReader>), StoreErr
     claims::end_leases(&conn).map_err(rows::store_error)?;
     let reader = Arc::new(SqliteReader::open(&path)?);
     let checkpointer = checkpointer::Checkpointer::start(&path)?;
-    Ok((SqliteWriter::new(conn, checkpointer), reader))
+    let writer = SqliteWriter::new(conn, checkpointer).map_err(rows::store_error)?;
+    Ok((writer, reader))
 }
 
 /// Opens the log for reading only, without owning its directory: for audits.

@@ -10,3 +10,4 @@ pub mod runner;
 pub mod stage;
 pub mod stages;
 pub mod start;
+pub mod start_rate;

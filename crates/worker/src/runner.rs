@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use crate::context::StageContext;
 use crate::stage::{Stage, StageError, StageInput, StageOutput};
+use crate::start_rate::StartRate;
 
 /// Outputs over this many bytes of JSON fail their stage.
 pub const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
@@ -23,6 +24,7 @@ pub const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 pub struct Runner {
     pub engine: Engine,
     pub stage: Arc<dyn Stage>,
+    pub start_rate: Option<Arc<StartRate>>,
 }
 
 impl Runner {
@@ -57,6 +59,17 @@ impl Runner {
     }
 
     async fn attempt(&self, run: &StageRun, timeout: Duration) -> Outcome {
+        // Before the timeout begins: the stage has no part in how long it waits for its turn.
+        if let Some(start_rate) = &self.start_rate {
+            let turn = tokio::select! {
+                biased;
+                () = run.cancel.cancelled() => Err(released()),
+                turn = start_rate.turn() => turn,
+            };
+            if let Err(error) = turn {
+                return failed(error);
+            }
+        }
         let cx = StageContext::new(run, Instant::now() + timeout, self.engine.clone());
         let work = AssertUnwindSafe(self.stage_output(run, &cx)).catch_unwind();
         tokio::select! {
@@ -66,9 +79,7 @@ impl Runner {
                 Ok(Err(error)) => failed(error),
                 Err(panic) => failed(StageError::new(ErrorClass::Panic, panic_message(panic.as_ref()))),
             },
-            () = run.cancel.cancelled() => {
-                failed(StageError::new(ErrorClass::Released, "the worker gave the stage back before it was done"))
-            }
+            () = run.cancel.cancelled() => failed(released()),
             () = tokio::time::sleep(timeout) => {
                 let message = format!("the stage took longer than its timeout of {} ms", timeout.as_millis());
                 failed(StageError::new(ErrorClass::Timeout, message))
@@ -125,6 +136,10 @@ fn packed(output: StageOutput) -> Outcome {
 
 fn failed(error: StageError) -> Outcome {
     Outcome::Failed { class: error.class, message: error.message, retry_after: error.retry_after }
+}
+
+fn released() -> StageError {
+    StageError::new(ErrorClass::Released, "the worker gave the stage back before it was done")
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -13,11 +13,14 @@ use tokio::task::JoinSet;
 use crate::backend::EngineBackend;
 use crate::runner::Runner;
 use crate::stage::StageHandler;
+use crate::start_rate::StartRate;
 
 /// A handler with its bulkhead: at most `slots` of it run at once.
 pub struct Bulkhead {
     pub handler: StageHandler,
     pub slots: usize,
+    /// Absent for as often as there is work.
+    pub start_rate: Option<Arc<StartRate>>,
 }
 
 /// Workers that wait for an engine.
@@ -42,7 +45,11 @@ impl Workers {
     pub fn start(self, engine: &Engine) -> JoinSet<()> {
         let mut workers = JoinSet::new();
         for (bulkhead, queue) in self.bulkheads {
-            let runner = Arc::new(Runner { engine: engine.clone(), stage: bulkhead.handler.stage });
+            let runner = Arc::new(Runner {
+                engine: engine.clone(),
+                stage: bulkhead.handler.stage,
+                start_rate: bulkhead.start_rate,
+            });
             let worker = WorkerBuilder::new(bulkhead.handler.name)
                 .backend(EngineBackend::new(queue))
                 .data(runner)

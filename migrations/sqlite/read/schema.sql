@@ -1,5 +1,5 @@
 -- The read models. A projection of the log: this file may be deleted at any time, and is built again from the log.
--- A changed schema or fold is a new SCHEMA_VERSION in crates/projections/src/sqlite.rs; there is nothing to migrate.
+-- A changed schema or fold is a new SCHEMA_VERSION in crates/projections/src/backend.rs; there is nothing to migrate.
 
 -- One row per job. The rowid is the position of the job's first event, so that lists by age walk the table itself.
 CREATE TABLE job_summary (
@@ -8,6 +8,7 @@ CREATE TABLE job_summary (
     -- As of the last event: a `scheduled` job whose time has come is `queued` to clients.
     status             TEXT NOT NULL,
     pipeline           TEXT NOT NULL,
+    tenant             TEXT NOT NULL,
     -- Milliseconds since 1970, for scheduled jobs only.
     due_at             INTEGER,
     -- The topic in lower case, for searching.
@@ -18,6 +19,7 @@ CREATE TABLE job_summary (
 CREATE UNIQUE INDEX job_summary_id ON job_summary (id);
 CREATE INDEX job_summary_status ON job_summary (status);
 CREATE INDEX job_summary_pipeline ON job_summary (pipeline);
+CREATE INDEX job_summary_tenant ON job_summary (tenant);
 CREATE INDEX job_summary_due ON job_summary (due_at) WHERE due_at IS NOT NULL;
 
 -- `key:value`, one row per label of a job.
@@ -41,6 +43,19 @@ CREATE TABLE job_timeline (
     error              TEXT,
     retry_at           INTEGER,
     PRIMARY KEY (submitted_position, stage_index, attempt)
+) STRICT, WITHOUT ROWID;
+
+-- How each handler's queue is controlled.
+CREATE TABLE queues (
+    handler     TEXT PRIMARY KEY,
+    paused      INTEGER NOT NULL,
+    max_running INTEGER,
+    reason      TEXT,
+    -- Milliseconds since 1970.
+    changed_at  INTEGER NOT NULL,
+    actor       TEXT NOT NULL,
+    -- Of the last event of the queues that changed this row.
+    version     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE stats (

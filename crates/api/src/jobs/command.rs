@@ -55,7 +55,7 @@ pub(crate) async fn cancel(
         ));
     }
     let caller = context.caller(&headers)?;
-    answer(&state, state.engine.cancel(caller, id, reason)).await
+    answer(&state, state.ops.engine.cancel(caller, id, reason)).await
 }
 
 /// Set a failed or cancelled job going again.
@@ -80,7 +80,7 @@ pub(crate) async fn retry(
         let Retry {} = body::parse(&json)?;
     }
     let caller = context.caller(&headers)?;
-    answer(&state, state.engine.retry(caller, id)).await
+    answer(&state, state.ops.engine.retry(caller, id)).await
 }
 
 async fn answer(

@@ -40,7 +40,7 @@ pub(crate) async fn events(
 ) -> Result<Response, Problem> {
     let media_type = negotiate(&headers, &[JSON, NDJSON])?;
     // The first page decides the status; after that a failure can only break the answer off.
-    let mut pages = Box::pin(history::pages(state.reader.clone(), id));
+    let mut pages = Box::pin(history::pages(state.ops.reader.clone(), id));
     let first = pages.try_next().await?.ok_or_else(|| Problem::unknown_job(id))?;
     let pages = futures::stream::iter([Ok(first)]).chain(pages);
 

@@ -12,6 +12,7 @@ use crate::params::{MAX_POSITION, Params, clip};
 use crate::problem::Problem;
 use crate::schema;
 use crate::state::ApiState;
+use crate::tenant;
 use crate::view::{JobView, Page};
 
 const DEFAULT_LIMIT: u64 = 50;
@@ -27,8 +28,10 @@ const MAX_SEARCH_CHARS: usize = 200;
     responses((status = 200, description = "A page of jobs", body = schema::JobPage), schema::ReadProblems)
 )]
 pub(crate) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<Page<JobView>>, Problem> {
-    let params =
-        Params::read(&uri, &["status", "pipeline", "label", "q", "cursor", "limit", "min_position"])?;
+    let params = Params::read(
+        &uri,
+        &["status", "pipeline", "tenant", "label", "q", "cursor", "limit", "min_position"],
+    )?;
     let filter = filter(&params)?;
     let limit = params.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     if let Some(position) = params.number("min_position", 0..=MAX_POSITION)? {
@@ -46,6 +49,10 @@ fn filter(params: &Params) -> Result<JobFilter, Problem> {
         let known = Status::ALL.map(Status::as_str).join(", ");
         Status::from_name(name).ok_or_else(|| format!("expected one of {known}, got {:?}", clip(name)))
     })?;
+    let tenant = params.get("tenant", |name| match tenant::is_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("{}, got {:?}", tenant::EXPECTED, clip(name))),
+    })?;
     let label = params.get("label", |label| match label.split_once(':') {
         Some((key, _)) if !key.is_empty() => Ok(label.to_owned()),
         Some(_) | None => Err(format!("expected key:value, got {:?}", clip(label))),
@@ -57,7 +64,8 @@ fn filter(params: &Params) -> Result<JobFilter, Problem> {
     let before = params.get("cursor", |text| {
         position(text).ok_or_else(|| format!("expected the next_cursor of a page, got {:?}", clip(text)))
     })?;
-    Ok(JobFilter { status, pipeline: params.text("pipeline").map(str::to_owned), label, search, before })
+    let pipeline = params.text("pipeline").map(str::to_owned);
+    Ok(JobFilter { status, pipeline, tenant, label, search, before })
 }
 
 /// The cursor of the page of jobs that were submitted before `position`.
@@ -76,17 +84,19 @@ mod tests {
 
     fn read(query: &str) -> Result<JobFilter, Problem> {
         let uri = format!("/?{query}").parse().unwrap();
-        filter(&Params::read(&uri, &["status", "pipeline", "label", "q", "cursor"]).unwrap())
+        filter(&Params::read(&uri, &["status", "pipeline", "tenant", "label", "q", "cursor"]).unwrap())
     }
 
     #[test]
     fn filters_are_read() {
-        let filter = read("status=failed&label=team:a:b&q=%25&cursor=bff").unwrap();
+        let filter = read("status=failed&tenant=acme&label=team:a:b&q=%25&cursor=bff").unwrap();
         assert_eq!(filter.status, Some(Status::Failed));
+        assert_eq!(filter.tenant.as_deref(), Some("acme"));
         assert_eq!(filter.label.as_deref(), Some("team:a:b"));
         assert_eq!(filter.before, Some(Position(255)));
         for (query, field) in [
             ("status=done", "status"),
+            ("tenant=a%20b", "tenant"),
             ("label=team", "label"),
             ("q=", "q"),
             ("cursor=b", "cursor"),

@@ -58,7 +58,7 @@ pub(crate) async fn result(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut outputs: Vec<Payload> = Vec::new();
-    let summary = history::fold(&state.reader, id, Until::Now, |entry| {
+    let summary = history::fold(&state.ops.reader, id, Until::Now, |entry| {
         if let job::Event::StageCompleted(completed) = &entry.event {
             outputs.push(completed.output.clone());
         }
@@ -72,7 +72,7 @@ pub(crate) async fn result(
     let mut last = None;
     let mut found = None;
     for output in outputs.iter().rev() {
-        let json = payload::unpack(state.reader.as_ref(), output).await?;
+        let json = payload::unpack(state.ops.reader.as_ref(), output).await?;
         if let Ok(article) = serde_json::from_str::<Article>(json.get()) {
             found = Some((json, article));
             break;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quillwork_app::feed::JobWatch;
 use quillwork_app::progress::StageProgress;
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{JobId, Position, Version};
 use tokio::sync::broadcast;
 
 use crate::history::PAGE_EVENTS;
@@ -41,16 +41,16 @@ pub(crate) async fn stream(
 ) -> Result<Response, Problem> {
     let params = Params::read(&uri, &["last_event_id"])?;
     let seen = sse::last_event_id(&headers, &params)?.unwrap_or(Position::START);
-    if state.reader.stream(id, 0, 1).await?.is_empty() {
+    if state.ops.reader.stream(id.into(), Version::default(), 1).await?.is_empty() {
         return Err(Problem::unknown_job(id));
     }
-    let watch = state.engine.feed().watch(id);
+    let watch = state.ops.engine.feed().watch(id);
     let mut tail = Tail {
-        progress: state.engine.progress().listen(),
-        latest: state.engine.progress().latest(id),
+        progress: state.ops.engine.progress().listen(),
+        latest: state.ops.engine.progress().latest(id),
         state,
         job: id,
-        version: 0,
+        version: Version::default(),
         seen,
         at_end: false,
     };
@@ -83,7 +83,7 @@ struct Tail {
     /// What the running stage said before we listened.
     latest: Option<StageProgress>,
     /// The last version that was read.
-    version: u64,
+    version: Version,
     /// The last position that the client has.
     seen: Position,
     /// The last event that was read ends the job.
@@ -104,7 +104,8 @@ impl Tail {
     /// The next events, without waiting for any.
     async fn read(&mut self) -> Read {
         loop {
-            let events = match self.state.reader.stream(self.job, self.version, PAGE_EVENTS).await {
+            let events = match self.state.ops.reader.stream(self.job.into(), self.version, PAGE_EVENTS).await
+            {
                 Ok(events) => events,
                 Err(error) => {
                     tracing::warn!(cause = %error, job = %self.job, "a stream breaks off");
@@ -114,7 +115,7 @@ impl Tail {
             let Some(last) = events.last() else {
                 return if self.at_end { Read::End } else { Read::Nothing };
             };
-            self.version = last.version.0;
+            self.version = last.version;
             self.at_end = ends_job(last);
             let mut text = String::new();
             for event in events.iter().filter(|event| event.position > self.seen) {
@@ -132,6 +133,10 @@ impl Tail {
     /// The next messages, however long they take; None at the end.
     async fn next(&mut self, watch: &JobWatch) -> Option<Bytes> {
         loop {
+            // A client that is far behind must not hold up the end: it comes back elsewhere, and resumes.
+            if self.state.ops.shutdown.is_cancelled() {
+                return None;
+            }
             // Registered before looking, so that nothing falls between the look and the wait.
             let changed = watch.changed();
             match self.read().await {
@@ -154,7 +159,7 @@ impl Tail {
                 () = tokio::time::sleep(sse::KEEP_ALIVE) => {
                     return Some(Bytes::from_static(sse::ALIVE.as_bytes()));
                 }
-                () = self.state.shutdown.cancelled() => return None,
+                () = self.state.ops.shutdown.cancelled() => return None,
             }
         }
     }

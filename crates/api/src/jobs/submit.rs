@@ -65,7 +65,7 @@ pub(crate) async fn give(
     caller: Caller,
     submissions: Vec<Submission>,
 ) -> Result<Vec<Result<Accepted, Refusal>>, Problem> {
-    let submit = state.engine.submit(caller, submissions);
+    let submit = state.ops.engine.submit(caller, submissions);
     tokio::time::timeout(state.limits.command_timeout, submit).await.map_err(|_| outcome_unknown())
 }
 

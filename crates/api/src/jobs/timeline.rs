@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use quillwork_domain::id::Position;
+use quillwork_domain::id::{Position, Version};
 use quillwork_projections::TimelineEntry;
 
 use crate::jobs::PathJob;
@@ -35,7 +35,7 @@ pub(crate) async fn timeline(
     let items = state.models.timeline(id).await?;
     if items.is_empty()
         && state.models.job(id).await?.is_none()
-        && state.reader.stream(id, 0, 1).await?.is_empty()
+        && state.ops.reader.stream(id.into(), Version::default(), 1).await?.is_empty()
     {
         return Err(Problem::unknown_job(id));
     }

@@ -13,6 +13,13 @@ pub(crate) struct JobPath {
 }
 
 #[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct QueuePath {
+    /// A stage handler, as in the stages of `/v1/pipelines`.
+    handler: String,
+}
+
+#[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct CallerHeaders {
     /// A UUID becomes the correlation id of everything that this request brings about.
@@ -21,6 +28,10 @@ pub(crate) struct CallerHeaders {
     /// Who acts, for the record; `client` if left out.
     #[param(rename = "X-Actor", max_length = 128)]
     x_actor: Option<String>,
+    /// Whose work it is: tenants take turns, and each has its own idempotency keys. A label for fairness and no
+    /// authorization: whoever can call may read and steer everything. `default` if left out.
+    #[param(rename = "X-Tenant", min_length = 1, max_length = 64)]
+    x_tenant: Option<String>,
     /// W3C trace context; carried into the stages.
     traceparent: Option<String>,
 }
@@ -52,6 +63,9 @@ pub(crate) struct ShowQuery {
 pub(crate) struct ListQuery {
     status: Option<Status>,
     pipeline: Option<String>,
+    /// The `X-Tenant` that the jobs were submitted with.
+    #[param(min_length = 1, max_length = 64)]
+    tenant: Option<String>,
     /// `key:value`
     label: Option<String>,
     /// Part of the topic, in any case.

@@ -12,6 +12,7 @@ pub(crate) struct CommandProblems;
 /// What a query can lead to.
 pub(crate) struct ReadProblems;
 pub(crate) struct UnknownJob;
+pub(crate) struct UnknownQueue;
 pub(crate) struct StateForbids;
 
 fn problems<const N: usize>(said: [(&str, &str); N]) -> BTreeMap<String, RefOr<Response>> {
@@ -59,6 +60,12 @@ impl IntoResponses for ReadProblems {
 impl IntoResponses for UnknownJob {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems([("404", "There is no such job")])
+    }
+}
+
+impl IntoResponses for UnknownQueue {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems([("404", "No pipeline has such a handler; the detail lists those that there are")])
     }
 }
 

@@ -1,15 +1,17 @@
-//! A log and a queue in memory, whose disk can be full.
+//! A log and a queue in memory, whose disk can be full or slow.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use quillwork_app::clock;
 use quillwork_app::ports::store::{
-    Batch, CommitError, Entry, Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, LogWriter, StoreError,
-    Task, TaskKey, TaskWrite,
+    Batch, Claim, CommitError, Entry, Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, LogWriter,
+    StoreError, Survey, Task, TaskKey, TaskWrite,
 };
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::time::Timestamp;
 
@@ -19,19 +21,39 @@ struct Contents {
     tasks: BTreeMap<TaskKey, (Task, Option<LeaseToken>)>,
     keys: BTreeMap<IdempotencyKey, KeyOwner>,
     blobs: BTreeMap<Sha256Digest, Vec<u8>>,
+    /// See [`Survey::queue`].
+    queue: Position,
     full: bool,
+    held: bool,
 }
 
 #[derive(Clone, Default)]
-pub(super) struct MemoryLog(Arc<Mutex<Contents>>);
+pub(super) struct MemoryLog(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    contents: Mutex<Contents>,
+    released: Condvar,
+}
 
 impl MemoryLog {
     fn with<T>(&self, f: impl FnOnce(&mut Contents) -> T) -> T {
-        f(&mut self.0.lock().unwrap())
+        f(&mut self.0.contents.lock().unwrap())
     }
 
     pub(super) fn set_full(&self, full: bool) {
         self.with(|log| log.full = full);
+    }
+
+    /// While it is held, no commit ends.
+    pub(super) fn set_held(&self, held: bool) {
+        self.with(|log| log.held = held);
+        self.0.released.notify_all();
+    }
+
+    /// How many events there are of a kind.
+    pub(super) fn n_events(&self, kind: &str) -> usize {
+        self.with(|log| log.events.iter().filter(|event| event.kind == kind).count())
     }
 
     fn end(&self) -> Head {
@@ -47,11 +69,32 @@ impl MemoryLog {
 
 #[async_trait]
 impl LogWriter for MemoryLog {
-    async fn head(&mut self) -> Result<Head, StoreError> {
-        Ok(self.end())
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    async fn survey(&mut self) -> Result<Survey, StoreError> {
+        let head = self.end();
+        Ok(self.with(|log| Survey {
+            head,
+            backlog: log.tasks.len() as u64,
+            queue: log.queue,
+            now: clock::now(),
+            shared: false,
+        }))
+    }
+
+    async fn lock(&mut self) -> Result<Survey, StoreError> {
+        self.survey().await
+    }
+
+    async fn unlock(&mut self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn commit(&mut self, _: Head, batch: &Batch) -> Result<(), CommitError> {
+        // The engine has a thread of its own, which may be blocked.
+        drop(self.0.released.wait_while(self.0.contents.lock().unwrap(), |log| log.held).unwrap());
         self.with(|log| {
             if log.full {
                 return Err(StoreError::Full("the disk is full".into()).into());
@@ -63,12 +106,12 @@ impl LogWriter for MemoryLog {
                         log.tasks.insert(task.key, (task, lease));
                     }
                     TaskWrite::Move { key, lease, run_at, .. } => {
-                        let (task, held) = log.tasks.get_mut(&key).ok_or(CommitError::Fenced(key))?;
+                        let (task, held) = log.tasks.get_mut(&key).ok_or(CommitError::Fenced(vec![key]))?;
                         task.run_at = run_at.unwrap_or(task.run_at);
                         *held = lease;
                     }
                     TaskWrite::Delete { key, .. } => {
-                        log.tasks.remove(&key).ok_or(CommitError::Fenced(key))?;
+                        log.tasks.remove(&key).ok_or(CommitError::Fenced(vec![key]))?;
                     }
                 }
             }
@@ -77,55 +120,76 @@ impl LogWriter for MemoryLog {
                 let bytes = zstd::bulk::decompress(&blob.zstd, blob.bytes as usize).unwrap();
                 log.blobs.insert(blob.sha256, bytes);
             }
+            if let Some(last) = batch.entries.last().filter(|_| batch.adds_to_queue()) {
+                log.queue = last.recorded.position;
+            }
             Ok(())
         })
     }
 
-    async fn load(&mut self, jobs: &[JobId]) -> Result<Vec<Vec<Recorded>>, StoreError> {
-        Ok(jobs.iter().map(|job| self.events(|event| event.job == *job, usize::MAX)).collect())
+    async fn load(&mut self, streams: &[(StreamId, Version)]) -> Result<Vec<Vec<Recorded>>, StoreError> {
+        let load = |(stream, after): &(StreamId, Version)| {
+            self.events(|event| event.stream == *stream && event.version > *after, usize::MAX)
+        };
+        Ok(streams.iter().map(load).collect())
     }
 
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError> {
         Ok(self.with(|log| keys.iter().map(|key| log.keys.get(key).copied()).collect()))
     }
 
-    async fn ready(&mut self, handler: &str, now: Timestamp, limit: usize) -> Result<Vec<Task>, StoreError> {
-        let waits = |(task, lease): &&(Task, Option<LeaseToken>)| {
-            lease.is_none() && *task.handler == *handler && task.run_at <= now
+    /// Here tenants do not take turns.
+    async fn ready(&mut self, claims: &[Claim], now: Timestamp) -> Result<Vec<Vec<Task>>, StoreError> {
+        let ready = |claim: &Claim| {
+            let waits = |(task, lease): &&(Task, Option<LeaseToken>)| {
+                lease.is_none() && task.handler == claim.handler && task.run_at <= now
+            };
+            let mut ready: Vec<Task> =
+                self.with(|log| log.tasks.values().filter(waits).map(|(task, _)| task.clone()).collect());
+            ready.sort_by_key(|task| (std::cmp::Reverse(task.priority), task.run_at, task.key));
+            ready.truncate(claim.limit);
+            ready
         };
-        let mut ready: Vec<Task> =
-            self.with(|log| log.tasks.values().filter(waits).map(|(task, _)| task.clone()).collect());
-        ready.sort_by_key(|task| (std::cmp::Reverse(task.priority), task.run_at, task.key));
-        ready.truncate(limit);
-        Ok(ready)
+        Ok(claims.iter().map(ready).collect())
     }
 
-    async fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.with(|log| log.tasks.values().map(|(task, _)| task.run_at).filter(|at| *at > now).min()))
+    async fn next_due(
+        &mut self,
+        handlers: &[Arc<str>],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let due = |(task, lease): &(Task, Option<LeaseToken>)| {
+            (lease.is_none() && handlers.contains(&task.handler) && task.run_at > now).then_some(task.run_at)
+        };
+        Ok(self.with(|log| log.tasks.values().filter_map(due).min()))
+    }
+
+    async fn held_by_handler(&mut self, handlers: &[Arc<str>]) -> Result<Vec<u64>, StoreError> {
+        let held = |log: &Contents, handler: &Arc<str>| {
+            let held =
+                |(task, lease): &&(Task, Option<LeaseToken>)| lease.is_some() && task.handler == *handler;
+            log.tasks.values().filter(held).count() as u64
+        };
+        Ok(self.with(|log| handlers.iter().map(|handler| held(log, handler)).collect()))
     }
 
     async fn handlers(&mut self) -> Result<Vec<String>, StoreError> {
         Ok(vec![])
     }
 
-    async fn backlog(&mut self) -> Result<u64, StoreError> {
-        Ok(self.with(|log| log.tasks.len() as u64))
-    }
-
-    async fn open_lease(&mut self, _: &str, _: Timestamp) -> Result<LeaseToken, StoreError> {
+    async fn open_lease(&mut self, _: &str, _: Duration) -> Result<LeaseToken, StoreError> {
         Ok(LeaseToken(1))
     }
 
-    async fn renew_lease(&mut self, _: LeaseToken, _: Timestamp) -> Result<bool, StoreError> {
+    async fn renew_lease(&mut self, _: LeaseToken, _: Duration) -> Result<bool, StoreError> {
         Ok(true)
     }
 
-    async fn orphans(
-        &mut self,
-        _: LeaseToken,
-        _: Timestamp,
-        _: usize,
-    ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
+    async fn close_lease(&mut self, _: LeaseToken) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn orphans(&mut self, _: LeaseToken, _: usize) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
         Ok(vec![])
     }
 
@@ -151,8 +215,13 @@ impl LogReader for MemoryLog {
         Ok(self.end())
     }
 
-    async fn stream(&self, job: JobId, after: u64, limit: usize) -> Result<Vec<Recorded>, StoreError> {
-        Ok(self.events(|event| event.job == job && event.version.0 > after, limit))
+    async fn stream(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        Ok(self.events(|event| event.stream == stream && event.version > after, limit))
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError> {

@@ -8,6 +8,7 @@ use quillwork_domain::export::ExportedEvent;
 use quillwork_domain::id::{Attempt, JobId, Position, Version};
 use quillwork_domain::job::{ErrorClass, JobError, Status, Usage};
 use quillwork_domain::payload::Sha256Digest;
+use quillwork_domain::queue::Control;
 use quillwork_domain::time::Timestamp;
 use quillwork_projections::job_summary::Progress;
 use quillwork_projections::{JobSummary, Stats, TimelineEntry, TimelineOutcome};
@@ -15,6 +16,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::problem::{FieldError, Kind, Problem};
+use crate::queues::QueueView;
+use crate::queues::command::ControlledView;
 use crate::stats::StatsView;
 use crate::view::{Changed, JobView, Submitted};
 
@@ -38,6 +41,15 @@ fn all_of_the_contract_is_described() {
                 let parameters = operation["parameters"].as_array().unwrap();
                 assert!(parameters.iter().any(|p| p["name"] == name && p["in"] == "path"), "{path}");
             }
+            if path.starts_with("/v1/") && method != "get" {
+                let parameters = operation["parameters"].as_array().unwrap();
+                for header in ["X-Actor", "X-Tenant"] {
+                    assert!(
+                        parameters.iter().any(|p| p["name"] == header),
+                        "{method} {path} has no {header}"
+                    );
+                }
+            }
             if path.starts_with("/v1/") {
                 assert!(responses.keys().any(|status| status.starts_with(['4', '5'])), "{method} {path}");
             }
@@ -55,6 +67,11 @@ fn all_of_the_contract_is_described() {
         "post /v1/jobs/{id}/cancel",
         "post /v1/jobs/{id}/retry",
         "get /v1/events",
+        "get /v1/queues",
+        "get /v1/queues/{handler}",
+        "post /v1/queues/{handler}/pause",
+        "post /v1/queues/{handler}/resume",
+        "put /v1/queues/{handler}/limit",
         "get /v1/pipelines",
         "get /v1/stats",
         "get /healthz",
@@ -120,7 +137,7 @@ fn error() -> JobError {
 fn event() -> ExportedEvent {
     ExportedEvent::new(&Recorded {
         position: Position(1),
-        job: JobId(Uuid::nil()),
+        stream: JobId(Uuid::nil()).into(),
         version: Version(1),
         event_id: Uuid::nil(),
         kind: "JobCompleted".into(),
@@ -209,6 +226,21 @@ fn answers_have_the_described_shapes() {
         retry_at: None,
     };
     check(&document, "TimelineEntry", &json!(entry));
+    let queue = QueueView {
+        handler: "echo".into(),
+        paused: true,
+        reason: Some("r".into()),
+        max_running: Some(1),
+        changed_at: Some(Timestamp::from_millis(1)),
+        changed_by: Some("client".into()),
+    };
+    check(&document, "Queue", &json!(queue));
+    let controlled = ControlledView {
+        handler: "echo".into(),
+        control: Control { paused: false, max_running: Some(1) },
+        position: Position(1),
+    };
+    check(&document, "ControlledQueue", &json!(controlled));
     let mut stats = Stats::default();
     stats.stages.insert("echo".into(), Default::default());
     check(&document, "Stats", &json!(StatsView { stats: stats.clone(), head: Position(0) }));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::service::{Answer, Service};
 
 #[track_caller]
-fn check(answer: &Answer, status: u16, kind: &str) {
+pub(super) fn check(answer: &Answer, status: u16, kind: &str) {
     assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
     assert_eq!(answer.header("content-type"), "application/problem+json");
     let problem = answer.json();
@@ -33,6 +33,7 @@ async fn every_mistake_has_its_problem() {
         "nonsense",
         "%FF",
         "00000000-0000-0000-0000-000000000000/result",
+        "00000000-0000-0000-0000-000000000000/events",
         "x/events",
         "x/stream",
         "x/timeline",
@@ -102,8 +103,8 @@ async fn a_full_disk_acknowledges_nothing() {
 #[tokio::test]
 async fn a_stopped_engine_is_unavailable() {
     let service = Service::start().await;
-    service.state.engine.stop();
-    while service.state.engine.is_alive() {
+    service.state.ops.engine.stop();
+    while service.state.ops.engine.is_alive() {
         tokio::task::yield_now().await;
     }
     let answer = service.post("/v1/jobs", "{\"topic\":\"x\"}").await;
@@ -120,7 +121,14 @@ async fn a_stopped_engine_is_unavailable() {
 fn any_request_gets_an_answer() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let service = runtime.block_on(Service::start());
-    let paths = ["/v1/jobs", "/v1/jobs/batch", "/v1/jobs/x/cancel", "/v1/events", "/v1/stats"];
+    let paths = [
+        "/v1/jobs",
+        "/v1/jobs/batch",
+        "/v1/jobs/x/cancel",
+        "/v1/events",
+        "/v1/stats",
+        "/v1/queues/echo/limit",
+    ];
     let mut runner = proptest::test_runner::TestRunner::default();
     let requests = (
         prop::sample::select(paths.to_vec()),
@@ -135,7 +143,10 @@ fn any_request_gets_an_answer() {
             let request =
                 request.header("content-type", "application/json").header("accept", "application/json");
             let request = request.header("x-request-id", &header).header("idempotency-key", &header);
-            let request = request.header("traceparent", &header).header("if-none-match", &header);
+            let request = request
+                .header("traceparent", &header)
+                .header("x-tenant", &header)
+                .header("if-none-match", &header);
             let answer = runtime.block_on(service.send(request.body(Body::from(body)).unwrap()));
             prop_assert!(answer.status.as_u16() < 500, "{}", answer.text);
             if answer.status.is_client_error() {

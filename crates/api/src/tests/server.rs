@@ -5,8 +5,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use super::service::Service;
@@ -143,29 +141,8 @@ async fn the_log_is_followed_until_shutdown() {
         let frame = body.frame().await.unwrap().unwrap();
         seen.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
     }
-    service.state.shutdown.cancel();
+    service.state.ops.shutdown.cancel();
     assert!(tokio::time::timeout(Duration::from_secs(5), body.frame()).await.unwrap().is_none());
-}
-
-#[tokio::test]
-async fn shutdown_ends_long_polls_and_connections() {
-    let service = Service::start().await;
-    let path = service.submit("{\"topic\":\"hang\"}").await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let shutdown = service.state.shutdown.clone();
-    let server = tokio::spawn(crate::serve(listener, service.router.clone(), 10, shutdown.clone()));
-    let mut idle = TcpStream::connect(address).await.unwrap();
-    let mut waiting = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path}?wait=60s HTTP/1.1\r\nhost: x\r\n\r\n");
-    waiting.write_all(request.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    shutdown.cancel();
-    let mut answer = String::new();
-    waiting.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"running\""), "{answer}");
-    assert_eq!(idle.read(&mut [0; 8]).await.unwrap_or(0), 0);
-    tokio::time::timeout(Duration::from_secs(5), server).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -191,4 +168,26 @@ async fn the_request_is_on_the_record() {
         "{metrics}"
     );
     assert!(metrics.contains("quillwork_jobs_submitted_total") && metrics.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_process_without_the_api_tells_its_health() {
+    let service = Service::start().await;
+    let ops = crate::Ops { models: None, ..service.state.ops.clone() };
+    let get = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = crate::ops_router(ops.clone()).oneshot(request).await.unwrap();
+        let (status, body) = (response.status(), response.into_body().collect().await.unwrap().to_bytes());
+        (status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+    };
+    assert_eq!(get("/healthz").await.0, 200);
+    let (status, ready) = get("/readyz").await;
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    assert_eq!((status, &ready["ready"], &ready["lag"]), (200, &true.into(), &serde_json::Value::Null));
+    let (_, metrics) = get("/metrics").await;
+    assert!(metrics.contains("quillwork_engine_alive 1\n"), "{metrics}");
+    assert!(!metrics.contains("quillwork_projector"), "{metrics}");
+    assert_eq!(get("/v1/jobs").await.0, 404);
+    ops.draining.cancel();
+    assert_eq!(get("/readyz").await.0, 503);
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::log::MemoryLog;
-use crate::{ApiState, HttpMetrics, Limits, router};
+use crate::{ApiState, HttpMetrics, Limits, Ops, router};
 
 pub(super) struct Service {
     pub(super) router: Router,
@@ -68,20 +68,24 @@ impl Service {
         let engine = thread.engine();
         tokio::spawn(work(engine.clone(), started));
         let models = ReadModels::open(&folder.path().join("read.db"), reader.as_ref()).await.unwrap();
-        let shutdown = CancellationToken::new();
-        tokio::spawn(Projector::run(models.clone(), engine.feed().clone(), shutdown.clone()));
+        // It goes on until the last answer, as in a process that ends.
+        tokio::spawn(Projector::run(models.clone(), engine.feed().clone(), CancellationToken::new()));
         let mut registry = Registry::default();
         let metrics = HttpMetrics::register(&mut registry);
-        let state = ApiState {
+        let ops = Ops {
             engine,
-            models,
+            models: Some(models.clone()),
             reader,
+            registry: Arc::new(registry),
+            draining: CancellationToken::new(),
+            shutdown: CancellationToken::new(),
+        };
+        let state = ApiState {
+            models,
             catalog: Arc::new(catalog()),
             metrics,
-            registry: Arc::new(registry),
+            ops,
             limits: Limits { body_bytes: 4_096, batch_body_bytes: 65_536, ..Limits::default() },
-            draining: CancellationToken::new(),
-            shutdown,
         };
         Self { router: router(state.clone()), state, log, _folder: folder }
     }
@@ -100,6 +104,11 @@ impl Service {
 
     pub(super) async fn post(&self, path: &str, json: &str) -> Answer {
         let request = Request::post(path).header("content-type", "application/json");
+        self.send(request.body(Body::from(json.to_owned())).unwrap()).await
+    }
+
+    pub(super) async fn put(&self, path: &str, json: &str) -> Answer {
+        let request = Request::put(path).header("content-type", "application/json");
         self.send(request.body(Body::from(json.to_owned())).unwrap()).await
     }
 

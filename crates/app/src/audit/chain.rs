@@ -34,7 +34,7 @@ impl Chain {
         let found = recorded.position;
         if !self.expected.contains(&found) {
             let message = format!("expected event {}, found event {found}", self.expected[0]);
-            findings.push(Finding::new(Rule::Position, message).at(found).of(recorded.job));
+            findings.push(Finding::new(Rule::Position, message).at(found).of(recorded.stream));
         }
         self.expected = [Position(found.0.saturating_add(1)), Position(self.expected[0].0.saturating_add(1))];
 
@@ -47,7 +47,7 @@ impl Chain {
                 "the event or the one before it was changed: its hash is {}, recomputed it is {link}",
                 recorded.hash
             );
-            findings.push(Finding::new(Rule::Hash, message).at(found).of(recorded.job));
+            findings.push(Finding::new(Rule::Hash, message).at(found).of(recorded.stream));
         }
         self.previous = Some([recorded.hash, link]);
         self.head = Head { position: found, hash: recorded.hash };

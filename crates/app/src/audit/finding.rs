@@ -3,7 +3,7 @@
 use std::fmt;
 
 use quillwork_domain::chain;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{JobId, Position, StreamId};
 use quillwork_domain::payload::Sha256Digest;
 use serde::Serialize;
 
@@ -89,8 +89,8 @@ impl Finding {
         Self { position: Some(position), ..self }
     }
 
-    pub(super) fn of(self, job: JobId) -> Self {
-        Self { job: Some(job), ..self }
+    pub(super) fn of(self, stream: impl Into<StreamId>) -> Self {
+        Self { job: stream.into().job(), ..self }
     }
 }
 

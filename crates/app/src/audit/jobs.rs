@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::mem;
 use std::sync::Arc;
 
+use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::JobId;
 use quillwork_domain::job::{Event, Job, JobSubmitted, Phase, TaskChange, evolve, react};
 use quillwork_domain::time::Timestamp;
@@ -31,6 +32,8 @@ pub(super) enum Known {
 pub(super) struct LiveJob {
     pub(super) job: Job,
     pub(super) task: Option<LiveTask>,
+    /// Whose job it is.
+    pub(super) tenant: Arc<str>,
 }
 
 /// The task of a job's current stage.
@@ -47,9 +50,9 @@ impl Jobs {
 
     /// The job as it is now; a new one if it was never seen.
     pub(super) fn get(&mut self, id: JobId) -> &mut Known {
-        self.known
-            .entry(id)
-            .or_insert_with(|| Known::Live(Box::new(LiveJob { job: Job::default(), task: None })))
+        self.known.entry(id).or_insert_with(|| {
+            Known::Live(Box::new(LiveJob { job: Job::default(), task: None, tenant: "".into() }))
+        })
     }
 
     /// Stops following a job.
@@ -63,7 +66,8 @@ impl Jobs {
     }
 
     /// Folds an event of a job that is followed.
-    pub(super) fn fold(&mut self, id: JobId, event: &Event, recorded_at: Timestamp) {
+    pub(super) fn fold(&mut self, id: JobId, event: &Event, recorded: &Recorded) {
+        let recorded_at = recorded.recorded_at;
         let Entry::Occupied(mut known) = self.known.entry(id) else { return };
         let Known::Live(live) = known.get_mut() else { return };
         match react(&live.job, event) {
@@ -85,6 +89,7 @@ impl Jobs {
         let mut job = evolve(mem::take(&mut live.job), event);
         job.outputs.clear();
         if let Event::JobSubmitted(submitted) = event {
+            live.tenant = recorded.meta.tenant.clone();
             job.submitted = Some(slim(&mut self.plans, submitted));
         }
         if job.phase == Phase::Completed {

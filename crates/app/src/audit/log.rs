@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{JobId, Position, Version};
 use quillwork_domain::job::{Event, JobSubmitted, Phase};
 use quillwork_domain::payload::{BlobRef, Payload, Sha256Digest};
 use quillwork_domain::wire;
@@ -26,6 +26,8 @@ pub(super) struct LogAudit {
     /// Streams may begin in the middle, because the log does.
     partial: bool,
     demand: Option<(JobId, Demand)>,
+    /// The version of the stream of the queues.
+    queues: Version,
 }
 
 impl LogAudit {
@@ -39,6 +41,7 @@ impl LogAudit {
             events: 0,
             partial: position > Position::START,
             demand: None,
+            queues: Version::default(),
         }
     }
 
@@ -72,14 +75,18 @@ impl LogAudit {
     }
 
     fn check(&mut self, recorded: &Recorded, event: &Event) {
-        let job = recorded.job;
+        let demanding = recorded.stream.job();
         let demand = match self.demand.take() {
-            Some((demanding, demand)) if demanding == job => Some(demand),
-            Some((demanding, demand)) => {
-                self.unanswered(demanding, &demand);
+            Some((job, demand)) if Some(job) == demanding => Some(demand),
+            Some((job, demand)) => {
+                self.unanswered(job, &demand);
                 None
             }
             None => None,
+        };
+        let Some(job) = recorded.stream.job() else {
+            self.check_queues(recorded, event);
+            return;
         };
         let version = match self.jobs.get(job) {
             Known::Live(live) if live.job.phase == Phase::New && recorded.version.0 > 1 && self.partial => {
@@ -116,25 +123,42 @@ impl LogAudit {
             return;
         }
         if let Event::JobSubmitted(submitted) = event {
-            self.take_key(recorded, submitted);
+            self.take_key(recorded, job, submitted);
         }
-        self.jobs.fold(job, event, recorded.recorded_at);
+        self.jobs.fold(job, event, recorded);
     }
 
-    fn take_key(&mut self, recorded: &Recorded, submitted: &JobSubmitted) {
-        if let Some((key, owner)) = key_of(recorded, submitted)
+    /// Checks an event of the queues' own stream.
+    fn check_queues(&mut self, recorded: &Recorded, event: &Event) {
+        let expected = self.queues.next();
+        // The beginning of the stream may not have been seen.
+        let begins = self.partial && self.queues == Version::default();
+        if recorded.version != expected && !begins {
+            let message = format!("expected version {expected} of the stream, found {}", recorded.version);
+            self.report(Rule::Version, recorded, message);
+        }
+        self.queues = recorded.version;
+        if !matches!(event, Event::Queue(_)) {
+            self.report(Rule::Job, recorded, format!("{} in the stream of the queues", wire::kind(event)));
+        }
+    }
+
+    fn take_key(&mut self, recorded: &Recorded, job: JobId, submitted: &JobSubmitted) {
+        if let Some((key, owner)) = key_of(recorded, job, submitted)
             && !self.keys.insert(&key, &owner)
         {
             let finding =
                 Finding::new(Rule::Keys, "a second job was submitted with the same idempotency key");
-            self.findings.push(finding.at(recorded.position).of(recorded.job));
+            self.findings.push(finding.at(recorded.position).of(job));
         }
     }
 
     /// Reports what is wrong with an event of a job, and stops following the job: what comes after would not fit either.
     fn report(&mut self, rule: Rule, recorded: &Recorded, message: String) {
-        self.findings.push(Finding::new(rule, message).at(recorded.position).of(recorded.job));
-        self.jobs.give_up(recorded.job);
+        self.findings.push(Finding::new(rule, message).at(recorded.position).of(recorded.stream));
+        if let Some(job) = recorded.stream.job() {
+            self.jobs.give_up(job);
+        }
     }
 
     fn unanswered(&mut self, job: JobId, demand: &Demand) {
@@ -191,7 +215,8 @@ fn blob_of(event: &Event) -> Option<BlobRef> {
         | Event::JobCompleted(_)
         | Event::JobFailed(_)
         | Event::JobCancelled(_)
-        | Event::JobRetried(_) => return None,
+        | Event::JobRetried(_)
+        | Event::Queue(_) => return None,
     };
     match payload {
         Payload::Inline(_) => None,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::Position;
+use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::job::{Event, JobSubmitted};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::wire::{self, DecodeError};
@@ -55,11 +55,12 @@ pub async fn derive_queue(reader: &dyn LogReader) -> Result<DerivedQueue, Derive
         for recorded in &page {
             let event = wire::decode(recorded)
                 .map_err(|source| DeriveError::Undecodable { position: recorded.position, source })?;
+            let Some(job) = recorded.stream.job() else { continue };
             if let Event::JobSubmitted(submitted) = &event {
-                keys.extend(key_of(recorded, submitted));
+                keys.extend(key_of(recorded, job, submitted));
             }
-            jobs.get(recorded.job);
-            jobs.fold(recorded.job, &event, recorded.recorded_at);
+            jobs.get(job);
+            jobs.fold(job, &event, recorded);
         }
     }
     Ok(DerivedQueue { tasks: tasks_of(&jobs), keys, events: position.0 })
@@ -78,6 +79,7 @@ pub(super) fn tasks_of(jobs: &Jobs) -> Vec<DerivedTask> {
                 task: Task {
                     key: TaskKey { job: id, stage: live.job.stage },
                     handler: handlers.entry(handler).or_insert_with(|| handler.into()).clone(),
+                    tenant: live.tenant.clone(),
                     priority: submitted.priority,
                     run_at: task.run_at,
                 },
@@ -90,12 +92,13 @@ pub(super) fn tasks_of(jobs: &Jobs) -> Vec<DerivedTask> {
 }
 
 /// The idempotency key of a submission, with its owner.
-pub(super) fn key_of(recorded: &Recorded, submitted: &JobSubmitted) -> Option<(IdempotencyKey, KeyOwner)> {
+pub(super) fn key_of(
+    recorded: &Recorded,
+    job: JobId,
+    submitted: &JobSubmitted,
+) -> Option<(IdempotencyKey, KeyOwner)> {
     let key = submitted.idempotency_key.clone()?;
     // A key that came without a digest stands for any body.
     let digest = submitted.request_digest.unwrap_or(Sha256Digest([0; 32]));
-    Some((
-        IdempotencyKey { tenant: recorded.meta.tenant.as_ref().to_owned(), key },
-        KeyOwner { job: recorded.job, digest },
-    ))
+    Some((IdempotencyKey { tenant: recorded.meta.tenant.as_ref().to_owned(), key }, KeyOwner { job, digest }))
 }

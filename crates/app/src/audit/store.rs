@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use quillwork_domain::chain;
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{Position, StreamId};
 use quillwork_domain::payload::{BlobRef, Sha256Digest};
 
 use crate::audit::finding::{Finding, Report, Rule};
@@ -143,7 +143,7 @@ async fn observe(
     recorded: &Recorded,
 ) -> Result<(), StoreError> {
     match audit.observe(recorded) {
-        Some(blob) => check_blob(reader, audit, blobs, blob, (recorded.position, recorded.job)).await,
+        Some(blob) => check_blob(reader, audit, blobs, blob, (recorded.position, recorded.stream)).await,
         None => Ok(()),
     }
 }
@@ -154,7 +154,7 @@ async fn check_blob(
     audit: &mut LogAudit,
     seen: &mut HashSet<u128>,
     blob: BlobRef,
-    (position, job): (Position, JobId),
+    (position, stream): (Position, StreamId),
 ) -> Result<(), StoreError> {
     if !seen.insert(shorten(blob.sha256.0)) {
         return Ok(());
@@ -173,7 +173,7 @@ async fn check_blob(
     };
     if let Some(wrong) = wrong {
         let finding = Finding::new(Rule::Blob, format!("blob {} {wrong}", blob.sha256));
-        audit.findings.push(finding.at(position).of(job));
+        audit.findings.push(finding.at(position).of(stream));
     }
     Ok(())
 }

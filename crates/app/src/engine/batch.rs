@@ -114,6 +114,7 @@ mod tests {
         Task {
             key: TaskKey { job: JobId(Uuid::from_u128(1)), stage: StageIndex(0) },
             handler: "echo".into(),
+            tenant: "default".into(),
             priority: 0,
             run_at: Timestamp::from_millis(run_at),
         }

@@ -1,7 +1,8 @@
 //! The states of open jobs, bounded by memory.
 //!
-//! Exact as long as the head of the log is what this engine last wrote. After a failed commit it is thrown away and
-//! reloaded, never patched back.
+//! Exact as long as the head of the log is what this engine last wrote. When another process has written, an entry
+//! counts again once its stream was looked at. After a failed commit the cache is thrown away and reloaded, never
+//! patched back.
 
 use lru::LruCache;
 use quillwork_domain::envelope::{Meta, Recorded};
@@ -23,23 +24,21 @@ pub(crate) struct KnownJob {
 }
 
 impl KnownJob {
-    /// Folds a stream; stops at the first event that this version cannot read.
-    pub(crate) fn fold(stream: &[Recorded]) -> Self {
-        let mut known = Self::default();
-        for recorded in stream {
-            if known.undecodable.is_none() {
+    /// Folds the events that follow; stops at the first one that this version cannot read.
+    pub(crate) fn fold(&mut self, events: &[Recorded]) {
+        for recorded in events {
+            if self.undecodable.is_none() {
                 match wire::decode(recorded) {
-                    Ok(event) => known.job = evolve(known.job, &event),
+                    Ok(event) => self.job = evolve(std::mem::take(&mut self.job), &event),
                     Err(error) => {
-                        known.undecodable = Some(format!("event {}: {error}", recorded.position));
+                        self.undecodable = Some(format!("event {}: {error}", recorded.position));
                     }
                 }
             }
-            known.job.version = recorded.version;
-            known.origin.get_or_insert_with(|| recorded.meta.clone());
-            known.last_event = Some(recorded.event_id);
+            self.job.version = recorded.version;
+            self.origin.get_or_insert_with(|| recorded.meta.clone());
+            self.last_event = Some(recorded.event_id);
         }
-        known
     }
 
     /// About how many bytes it takes.
@@ -61,45 +60,65 @@ impl KnownJob {
 
 /// Least recently used jobs leave first.
 pub(crate) struct Cache {
-    /// Boxed, because entries are taken out and put back for every command.
-    jobs: LruCache<JobId, (Box<KnownJob>, usize)>,
+    jobs: LruCache<JobId, Entry>,
     bytes: usize,
     max_bytes: usize,
+    /// Counts how often another process has written.
+    epoch: u64,
+}
+
+struct Entry {
+    /// Boxed, because entries are taken out and put back for every command.
+    known: Box<KnownJob>,
+    weight: usize,
+    epoch: u64,
 }
 
 impl Cache {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { jobs: LruCache::unbounded(), bytes: 0, max_bytes }
+        Self { jobs: LruCache::unbounded(), bytes: 0, max_bytes, epoch: 0 }
     }
 
-    pub(crate) fn contains(&self, job: JobId) -> bool {
-        self.jobs.contains(&job)
+    /// Another process has written: what is here may be behind.
+    pub(crate) fn outdate(&mut self) {
+        self.epoch += 1;
+    }
+
+    /// True if the job is here as it is in the log.
+    pub(crate) fn is_exact(&self, job: JobId) -> bool {
+        self.jobs.peek(&job).is_some_and(|entry| entry.epoch == self.epoch)
     }
 
     pub(crate) fn get(&mut self, job: JobId) -> Option<&KnownJob> {
-        self.jobs.get(&job).map(|(known, _)| known.as_ref())
+        self.jobs.get(&job).map(|entry| entry.known.as_ref())
+    }
+
+    /// Looks without counting as a use.
+    pub(crate) fn peek(&self, job: JobId) -> Option<&KnownJob> {
+        self.jobs.peek(&job).map(|entry| entry.known.as_ref())
     }
 
     /// Takes a job out, to be put back changed.
     pub(crate) fn take(&mut self, job: JobId) -> Option<Box<KnownJob>> {
-        let (known, weight) = self.jobs.pop(&job)?;
-        self.bytes -= weight;
-        Some(known)
+        let entry = self.jobs.pop(&job)?;
+        self.bytes -= entry.weight;
+        Some(entry.known)
     }
 
+    /// Keeps a job as it is in the log, or will be after this batch.
     pub(crate) fn put(&mut self, job: JobId, known: Box<KnownJob>) {
         let weight = known.weight();
         self.bytes += weight;
-        if let Some((_, (_, weight))) = self.jobs.push(job, (known, weight)) {
-            self.bytes -= weight;
+        if let Some((_, replaced)) = self.jobs.push(job, Entry { known, weight, epoch: self.epoch }) {
+            self.bytes -= replaced.weight;
         }
     }
 
     /// Makes room. Between batches, so that no batch loses a job that it needs.
     pub(crate) fn trim(&mut self) {
         while self.bytes > self.max_bytes {
-            let Some((_, (_, weight))) = self.jobs.pop_lru() else { break };
-            self.bytes -= weight;
+            let Some((_, oldest)) = self.jobs.pop_lru() else { break };
+            self.bytes -= oldest.weight;
         }
     }
 

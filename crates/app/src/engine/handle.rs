@@ -8,13 +8,16 @@ use quillwork_domain::id::{Attempt, JobId, Position, Version};
 use quillwork_domain::job::{Command, JobSubmitted, Rejection, Status};
 use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::StageIndex;
+use quillwork_domain::queue::{Control, QueueCommand};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::engine::admission::Admission;
+use crate::engine::hints::Hints;
 use crate::engine::work::{Outcome, Report};
 use crate::feed::Feed;
-use crate::ports::store::{Blob, IdempotencyKey};
+use crate::ports::store::{Blob, IdempotencyKey, Notice};
 use crate::progress::ProgressBoard;
 
 /// Who asks, and under which request.
@@ -91,6 +94,21 @@ pub(crate) struct Request {
     pub(crate) _admission: tokio::sync::OwnedSemaphorePermit,
 }
 
+/// A command to the queues was obeyed, or it is so already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controlled {
+    pub control: Control,
+    /// A read model that has this position shows the effect.
+    pub position: Position,
+}
+
+/// A command to the queues.
+pub(crate) struct ControlRequest {
+    pub(crate) caller: Caller,
+    pub(crate) command: QueueCommand,
+    pub(crate) reply: oneshot::Sender<Result<Controlled, Refusal>>,
+}
+
 /// What the process wants of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mode {
@@ -108,7 +126,9 @@ pub(crate) enum Mode {
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) requests: mpsc::UnboundedSender<Request>,
+    pub(crate) controlling: mpsc::Sender<ControlRequest>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
+    pub(crate) hints: Hints,
     pub(crate) admission: Admission,
     pub(crate) mode: Arc<watch::Sender<Mode>>,
     pub(crate) running: watch::Receiver<usize>,
@@ -145,6 +165,22 @@ impl Engine {
     /// Sets a failed or cancelled job going again.
     pub async fn retry(&self, caller: Caller, job: JobId) -> Result<Accepted, Refusal> {
         self.one(caller, job, Command::Retry).await
+    }
+
+    /// Pauses, resumes or limits the queue of a handler, in all processes.
+    pub async fn control(&self, caller: Caller, command: QueueCommand) -> Result<Controlled, Refusal> {
+        let (reply, verdict) = oneshot::channel();
+        let request = ControlRequest { caller, command, reply };
+        match self.controlling.try_send(request) {
+            Ok(()) => verdict.await.unwrap_or(Err(Refusal::ShuttingDown)),
+            Err(TrySendError::Full(_)) => Err(Refusal::Busy { retry_after: Duration::from_secs(1) }),
+            Err(TrySendError::Closed(_)) => Err(Refusal::ShuttingDown),
+        }
+    }
+
+    /// Lets the engine know what another process wrote.
+    pub(crate) fn notice(&self, notice: Notice) {
+        self.hints.give(notice);
     }
 
     async fn one(&self, caller: Caller, job: JobId, command: Command) -> Result<Accepted, Refusal> {

@@ -1,66 +1,113 @@
-//! What the engine does between batches: keeping its lease, finding orphans and due tasks, and making sure of what a
-//! failed commit left behind.
+//! What the engine does between batches: keeping its lease, finding orphans and due tasks, looking at what others let
+//! it know, and making sure of what a failed commit left behind.
 
 use quillwork_domain::time::Timestamp;
+use tokio::time::Instant;
 
-use crate::clock;
-use crate::engine::run::{EngineLoop, Intake};
-use crate::ports::store::StoreError;
+use crate::engine::run::EngineLoop;
+use crate::engine::turn::Intake;
+use crate::ports::store::{Claim, StoreError};
 
 /// Orphans that one batch takes care of.
 const MAX_ORPHANS: usize = 1_024;
 
 impl EngineLoop {
-    /// Renews the lease, looks for orphans, and refills windows when tasks have become due.
+    /// Everything that is due, before a batch.
     pub(super) async fn keep_house(&mut self, intake: &mut Intake) -> Result<(), StoreError> {
-        let now = clock::now();
         if self.in_doubt {
             self.resolve_doubt(intake).await?;
         }
-        // Also before the first stage after a quiet time, and to find out whether a store that failed writes again.
-        let due = self.renew_at <= now && (self.slots.n_running() > 0 || !intake.requests.is_empty());
+        let due = self.renew_at <= Instant::now() && (self.must_renew() || !intake.is_done());
+        // Also to find out whether a store that failed writes again.
         if due || self.trouble.borrow().is_some() {
-            let until = now.plus(self.config.lease);
-            if !self.writer.renew_lease(self.lease, until).await? {
-                // Nothing of note after a quiet time, for which nothing was renewed.
-                if self.slots.n_running() > 0 {
-                    tracing::warn!(
-                        "this process was taken for dead; its running stages belong to others now"
-                    );
-                    self.slots.cancel_all();
-                }
-                self.lease = self.writer.open_lease(&self.worker, until).await?;
-            }
-            self.renew_at = now.plus(self.config.lease / 3);
+            self.renew_lease().await?;
         }
         for handler in std::mem::take(&mut self.unserved) {
-            let tasks = self.writer.ready(&handler, Timestamp::MAX, usize::MAX).await?;
-            intake.unserved.extend(tasks.into_iter().map(|task| task.key.job));
+            let claim = Claim { handler: handler.into(), after: "".into(), limit: usize::MAX };
+            let tasks = self.writer.ready(&[claim], Timestamp::MAX).await?;
+            intake.unserved.extend(tasks.into_iter().flatten().map(|task| task.key.job));
         }
-        if intake.orphans.is_empty() && self.reap_at <= now {
-            intake.orphans = self.writer.orphans(self.lease, now, MAX_ORPHANS).await?;
-            let more = intake.orphans.len() == MAX_ORPHANS;
-            self.reap_at = if more { now } else { now.plus(self.config.lease / 2) };
-            if !intake.orphans.is_empty() {
-                tracing::warn!(n = intake.orphans.len(), "taking over the stages of a lost worker");
-            }
+        if intake.orphans.is_empty() && self.reap_at <= Instant::now() {
+            self.reap(intake).await?;
         }
-        if self.queues.next_due.is_some_and(|due| due <= now) {
+        self.heed_hints().await?;
+        if self.queues.next_due.is_some_and(|due| due <= self.now()) {
+            let now = self.now();
             self.queues.reset();
-            self.queues.next_due = self.writer.next_due(now).await?;
+            self.queues.next_due = self.writer.next_due(&self.queues.handlers(), now).await?;
+        }
+        Ok(())
+    }
+
+    /// True if the lease must be kept while nothing happens: for running stages, and for other processes to see that
+    /// this one is there.
+    pub(super) fn must_renew(&self) -> bool {
+        self.slots.n_running() > 0 || !self.writer.is_exclusive()
+    }
+
+    async fn renew_lease(&mut self) -> Result<(), StoreError> {
+        let ttl = self.config.lease;
+        if !self.writer.renew_lease(self.lease, ttl).await? {
+            // Nothing of note after a quiet time, for which nothing was renewed.
+            if self.slots.n_running() > 0 {
+                tracing::warn!("this process was taken for dead; its running stages belong to others now");
+                self.slots.cancel_all();
+            }
+            self.lease = self.writer.open_lease(&self.worker, ttl).await?;
+        }
+        self.renew_at = Instant::now() + ttl / 3;
+        if !self.writer.is_exclusive() {
+            let survey = self.writer.survey().await?;
+            self.adopt(survey);
+            // What others cancelled or took, in case the word of it was lost.
+            self.give_up_lost_runs().await?;
+        }
+        Ok(())
+    }
+
+    async fn reap(&mut self, intake: &mut Intake) -> Result<(), StoreError> {
+        intake.orphans = self.writer.orphans(self.lease, MAX_ORPHANS).await?;
+        let more = intake.orphans.len() == MAX_ORPHANS;
+        self.reap_at = Instant::now() + if more { std::time::Duration::ZERO } else { self.config.lease / 2 };
+        if !intake.orphans.is_empty() {
+            tracing::warn!(n = intake.orphans.len(), "taking over the stages of a lost worker");
+        }
+        Ok(())
+    }
+
+    /// Acts on what other processes let this one know.
+    async fn heed_hints(&mut self) -> Result<(), StoreError> {
+        let pending = self.hints.take();
+        pending.handlers.iter().for_each(|handler| self.queues.note(handler));
+        if pending.any {
+            self.queues.reset();
+        }
+        if pending.cancelled {
+            self.give_up_lost_runs().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells stages to end whose task this process no longer holds.
+    async fn give_up_lost_runs(&mut self) -> Result<(), StoreError> {
+        if self.slots.n_running() > 0 {
+            let held = self.writer.held(self.lease).await?;
+            self.slots.cancel_all_but(&held);
         }
         Ok(())
     }
 
     /// Finds out whether the failed commit was written. If so, stages that it started were handed to nobody, and
     /// stages that it ended were not told.
-    pub(super) async fn resolve_doubt(&mut self, intake: &mut Intake) -> Result<(), StoreError> {
-        let head = self.writer.head().await?;
-        if head != self.head {
-            tracing::warn!(position = %head.position, "a commit that had failed was written all the same");
-            self.head = head;
-            self.feed.skip_to(head.position);
-            self.backlog = self.writer.backlog().await?;
+    async fn resolve_doubt(&mut self, intake: &mut Intake) -> Result<(), StoreError> {
+        let survey = self.writer.survey().await?;
+        if survey.head != self.head {
+            tracing::warn!(
+                position = %survey.head.position,
+                "the log moved while a commit failed, which may have been written all the same"
+            );
+            self.adopt(survey);
+            self.feed.skip_to(survey.head.position);
             let held = self.writer.held(self.lease).await?;
             self.slots.cancel_all_but(&held);
             let unowned = held.into_iter().filter(|task| !self.slots.runs(*task));
@@ -74,7 +121,7 @@ impl EngineLoop {
     pub(super) fn forget(&mut self) {
         self.cache.clear();
         self.queues.reset();
-        // Whatever was due may have been popped from a window; the store knows.
-        self.queues.next_due = Some(Timestamp::default());
+        self.controls = quillwork_domain::queue::Queues::default();
+        self.controls_exact = false;
     }
 }

@@ -1,13 +1,14 @@
 //! Bringing what a batch needs into memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use quillwork_domain::id::JobId;
+use quillwork_domain::id::{JobId, StreamId, Version};
 use quillwork_domain::job::Command;
 
-use crate::engine::cache::KnownJob;
-use crate::engine::run::{EngineLoop, Intake};
+use crate::engine::run::EngineLoop;
+use crate::engine::slots::RunKey;
+use crate::engine::supply::Supply;
+use crate::engine::turn::Intake;
 use crate::engine::work::Report;
 use crate::ports::store::{IdempotencyKey, KeyOwner, StoreError};
 
@@ -26,35 +27,50 @@ impl EngineLoop {
         Ok(keys.into_iter().zip(owners).filter_map(|(key, owner)| Some((key, owner?))).collect())
     }
 
-    /// Brings every job that the batch names into the cache.
+    /// Brings every job that the batch names into the cache, as it is in the log.
     pub(super) async fn load(
         &mut self,
         intake: &Intake,
         owners: &BTreeMap<IdempotencyKey, KeyOwner>,
-        free: &BTreeMap<Arc<str>, usize>,
+        supply: &Supply,
     ) -> Result<(), StoreError> {
         let mut needed: BTreeSet<JobId> = owners.values().map(|owner| owner.job).collect();
         needed.extend(intake.orphans.iter().map(|(key, _)| key.job));
         needed.extend(&intake.unserved);
-        needed.extend(intake.reports.iter().map(|report| match report {
-            Report::Finished { job, .. } | Report::Step { job, .. } => *job,
-        }));
+        needed.extend(intake.reports.iter().map(Report::job));
         let items = intake.requests.iter().flat_map(|request| &request.items);
         // The id of a new job was minted for it: there is nothing to load.
         needed.extend(items.filter(|item| !matches!(item.command, Command::Submit(_))).map(|item| item.job));
-        for (handler, n_free) in free {
-            needed.extend(self.queues.peek(handler, *n_free).map(|task| task.key.job));
-        }
-        let missing: Vec<JobId> = needed.into_iter().filter(|job| !self.cache.contains(*job)).collect();
+        needed.extend(supply.found.values().flat_map(|found| &found.tasks).map(|task| task.key.job));
+        let missing: Vec<(StreamId, Version)> = needed
+            .into_iter()
+            .filter(|job| !self.is_known(*job))
+            .map(|job| {
+                (job.into(), self.cache.peek(job).map_or(Version::default(), |known| known.job.version))
+            })
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let streams = self.writer.load(&missing).await?;
-        for (job, stream) in missing.into_iter().zip(streams) {
-            if !stream.is_empty() {
-                self.cache.put(job, Box::new(KnownJob::fold(&stream)));
+        let news = self.writer.load(&missing).await?;
+        for ((stream, _), news) in missing.into_iter().zip(news) {
+            let Some(job) = stream.job() else { continue };
+            let mut known = self.cache.take(job).unwrap_or_default();
+            known.fold(&news);
+            if known.last_event.is_some() {
+                self.cache.put(job, known);
             }
         }
         Ok(())
+    }
+
+    /// True if the job need not be looked at. While an attempt runs here, nobody else can change its job without taking
+    /// the task away, and then the store refuses the batch.
+    fn is_known(&self, job: JobId) -> bool {
+        self.cache.is_exact(job)
+            || self.cache.peek(job).is_some_and(|known| {
+                let (stage, attempt) = (known.job.stage, known.job.attempt);
+                self.slots.holds(RunKey { job, stage, attempt })
+            })
     }
 }

@@ -1,28 +1,25 @@
 //! Planning a batch: pure. Decides commands in order, each seeing the effect of those before it, and collects what one
 //! commit must write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quillwork_domain::chain;
 use quillwork_domain::envelope::{Meta, Recorded};
-use quillwork_domain::id::{Attempt, JobId, Position, Version};
-use quillwork_domain::job::{
-    Command, ErrorClass, Event, Job, Phase, Status, TaskChange, decide, evolve, react,
-};
+use quillwork_domain::id::{Attempt, JobId, Position, StreamId, Version};
+use quillwork_domain::job::{Command, Event, Job, Phase, Status, TaskChange, decide, evolve, react};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::plan::StageIndex;
+use quillwork_domain::queue::{self, QueueCommand};
 use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire::{self, Encoded};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::engine::batch::PendingTasks;
-use crate::engine::cache::{Cache, KnownJob};
-use crate::engine::queue::Queues;
+use crate::engine::cache::Cache;
 use crate::engine::slots::RunKey;
-use crate::engine::{Accepted, Refusal, StageRun};
+use crate::engine::{Accepted, Controlled, Refusal, StageRun};
 use crate::ports::store::{
     Batch, Blob, Entry, Head, Holder, IdempotencyKey, KeyOwner, LeaseToken, Task, TaskKey,
 };
@@ -33,6 +30,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) head: Head,
     pub(crate) worker: &'a Arc<str>,
     pub(crate) lease: LeaseToken,
+    /// No other process can run what this one cannot.
+    pub(crate) exclusive: bool,
     /// Tasks in the queue before this batch.
     pub(crate) backlog: u64,
     pub(crate) max_backlog: u64,
@@ -43,13 +42,16 @@ pub(crate) struct Circumstances<'a> {
 
 /// A batch in the making. Needs every job that its commands name in the cache.
 pub(crate) struct BatchPlan<'a> {
-    circumstances: Circumstances<'a>,
-    cache: &'a mut Cache,
+    pub(super) circumstances: Circumstances<'a>,
+    pub(super) cache: &'a mut Cache,
+    controls: queue::Queues,
+    /// Handlers whose controls this batch changes.
+    pub(super) controlled: BTreeSet<String>,
     head: Head,
-    batch: Batch,
-    tasks: PendingTasks,
+    pub(super) batch: Batch,
+    pub(super) tasks: PendingTasks,
     n_opened: u64,
-    started: Vec<(Arc<str>, StageRun)>,
+    pub(super) started: Vec<(Arc<str>, StageRun)>,
     cancelled: Vec<RunKey>,
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct Planned {
     pub(crate) started: Vec<(Arc<str>, StageRun)>,
     /// Attempts whose job was cancelled.
     pub(crate) cancelled: Vec<RunKey>,
+    /// The controls of the queues after the batch.
+    pub(crate) controls: queue::Queues,
 }
 
 /// Who commands, and which lease they hold.
@@ -72,11 +76,17 @@ pub(crate) struct Authority {
 }
 
 impl<'a> BatchPlan<'a> {
-    pub(crate) fn new(circumstances: Circumstances<'a>, cache: &'a mut Cache) -> Self {
+    pub(crate) fn new(
+        circumstances: Circumstances<'a>,
+        cache: &'a mut Cache,
+        controls: queue::Queues,
+    ) -> Self {
         let head = circumstances.head;
         Self {
             circumstances,
             cache,
+            controls,
+            controlled: BTreeSet::new(),
             head,
             batch: Batch::default(),
             tasks: PendingTasks::default(),
@@ -123,6 +133,23 @@ impl<'a> BatchPlan<'a> {
         Ok(self.accepted(job, version, false))
     }
 
+    /// Decides a command to the queues.
+    pub(crate) fn control(&mut self, command: &QueueCommand, meta: &Meta) -> Result<Controlled, Refusal> {
+        let handler = command.handler().to_owned();
+        let events = queue::decide(&self.controls, command.clone()).into_iter().map(Event::Queue).collect();
+        for (event, encoded) in encode(events)? {
+            let version = self.controls.version.next();
+            let recorded = self.record(StreamId::Queues, version, encoded, meta.clone());
+            if let Event::Queue(event) = &event {
+                self.controls = queue::evolve(std::mem::take(&mut self.controls), event);
+            }
+            self.batch.entries.push(Entry { recorded, event });
+            self.batch.news.waiting.insert(handler.as_str().into());
+            self.controlled.insert(handler.clone());
+        }
+        Ok(Controlled { control: self.controls.control(&handler), position: self.head.position })
+    }
+
     fn has_room(&self) -> Result<(), Refusal> {
         let limit = self.circumstances.max_backlog;
         if self.circumstances.backlog + self.n_opened < limit {
@@ -159,9 +186,11 @@ impl<'a> BatchPlan<'a> {
         };
         let mut causation = authority.meta.causation_id;
         for (event, encoded) in events {
-            self.change_task(id, &known.job, &event, authority.held_by);
+            // The tenant of a job is that of whoever submitted it.
+            let tenant = known.origin.as_ref().map_or(&authority.meta.tenant, |origin| &origin.tenant);
+            self.change_task(id, tenant.clone(), &known.job, &event, authority.held_by);
             let meta = Meta { causation_id: causation, ..authority.meta.clone() };
-            let recorded = self.record(id, known.job.version.next(), encoded, meta);
+            let recorded = self.record(id.into(), known.job.version.next(), encoded, meta);
             causation = Some(recorded.event_id);
             known.last_event = causation;
             known.origin.get_or_insert_with(|| recorded.meta.clone());
@@ -176,11 +205,11 @@ impl<'a> BatchPlan<'a> {
         Ok(version)
     }
 
-    fn record(&mut self, job: JobId, version: Version, encoded: Encoded, meta: Meta) -> Recorded {
+    fn record(&mut self, stream: StreamId, version: Version, encoded: Encoded, meta: Meta) -> Recorded {
         let position: Position = self.head.position.next();
         let mut recorded = Recorded {
             position,
-            job,
+            stream,
             version,
             event_id: (self.circumstances.new_event_id)(),
             kind: encoded.kind.into(),
@@ -195,7 +224,7 @@ impl<'a> BatchPlan<'a> {
         recorded
     }
 
-    fn change_task(&mut self, id: JobId, before: &Job, event: &Event, held_by: Holder) {
+    fn change_task(&mut self, id: JobId, tenant: Arc<str>, before: &Job, event: &Event, held_by: Holder) {
         let Some(change) = react(before, event) else { return };
         let submitted = match event {
             Event::JobSubmitted(submitted) => Some(submitted),
@@ -206,13 +235,15 @@ impl<'a> BatchPlan<'a> {
             | Event::JobCompleted(_)
             | Event::JobFailed(_)
             | Event::JobCancelled(_)
-            | Event::JobRetried(_) => before.submitted.as_ref(),
+            | Event::JobRetried(_)
+            | Event::Queue(_) => before.submitted.as_ref(),
         };
         let Some(submitted) = submitted else { return };
         let now = self.circumstances.now;
         let task = |stage: StageIndex, run_at: Option<Timestamp>| Task {
             key: TaskKey { job: id, stage },
             handler: submitted.plan.get(stage).map_or("", |planned| &planned.handler).into(),
+            tenant: tenant.clone(),
             priority: submitted.priority,
             run_at: run_at.unwrap_or(now),
         };
@@ -272,81 +303,20 @@ impl<'a> BatchPlan<'a> {
         }
     }
 
-    /// Fails a job that no worker can run.
-    pub(crate) fn abandon(&mut self, job: JobId) {
-        let authority = Authority { meta: self.on_behalf(job, "engine"), held_by: Holder::Anyone };
-        let message = "no worker has the handler of this stage; start one that has it, then retry the job";
-        let command = Command::Abandon { class: ErrorClass::UnknownHandler, message: message.to_owned() };
-        if let Err(refusal) = self.apply(job, command, &authority) {
-            tracing::error!(%job, %refusal, "a task belongs to no job; rebuild the queue");
-        }
-    }
-
-    /// Fills free slots with due tasks, in order. True if a slot stays free although the store may have
-    /// a task for it: its job is not in the cache, or the window ran out.
-    pub(crate) fn fill(&mut self, queues: &mut Queues, free: &mut BTreeMap<Arc<str>, usize>) -> bool {
-        let now = self.circumstances.now;
-        let mut unserved = Vec::new();
-        for task in self.tasks.waiting() {
-            if queues.serve(&task.handler) {
-                queues.offer(task.clone(), now);
-            } else {
-                unserved.push(task.key.job);
-            }
-        }
-        // Nobody else would run them: this process has the store for itself.
-        unserved.into_iter().for_each(|job| self.abandon(job));
-        let mut starved = false;
-        for (handler, n_free) in free {
-            while *n_free > 0 {
-                let Some(task) = queues.pop(handler) else {
-                    starved |= queues.wants_refill(handler);
-                    break;
-                };
-                if !self.cache.contains(task.key.job) {
-                    queues.put_back(task);
-                    starved = true;
-                    break;
-                }
-                if self.start(handler, task.key) {
-                    *n_free -= 1;
-                }
-            }
-        }
-        starved
-    }
-
-    /// Starts the stage of a waiting task. False if it no longer waits, which the log knows better than a window.
-    fn start(&mut self, handler: &Arc<str>, key: TaskKey) -> bool {
-        let meta = self.on_behalf(key.job, "engine");
-        let authority = Authority { meta, held_by: Holder::Nobody };
-        if let Some(reason) = self.cache.get(key.job).and_then(|known| known.undecodable.clone()) {
-            let command = Command::Abandon { class: ErrorClass::Undecodable, message: reason };
-            // Nothing to do about a job that has ended in the meantime.
-            let _ = self.apply(key.job, command, &authority);
-            return false;
-        }
-        if self.cache.get(key.job).is_none_or(|known| known.job.stage != key.stage) {
-            return false;
-        }
-        let command =
-            Command::StartStage { worker: self.circumstances.worker.clone(), at: self.circumstances.now };
-        if self.apply(key.job, command, &authority).is_err() {
-            return false;
-        }
-        match self.cache.get(key.job).and_then(|known| stage_run(key.job, known)) {
-            Some(run) => {
-                self.started.push((handler.clone(), run));
-                true
-            }
-            None => false,
-        }
-    }
-
     pub(crate) fn finish(self) -> Planned {
         let growth = self.tasks.growth();
-        let batch = Batch { tasks: self.tasks.into_writes(), ..self.batch };
-        Planned { batch, head: self.head, growth, started: self.started, cancelled: self.cancelled }
+        let mut batch = self.batch;
+        batch.news.waiting.extend(self.tasks.waiting().map(|task| task.handler.clone()));
+        batch.news.cancelled = !self.cancelled.is_empty();
+        batch.tasks = self.tasks.into_writes();
+        Planned {
+            batch,
+            head: self.head,
+            growth,
+            started: self.started,
+            cancelled: self.cancelled,
+            controls: self.controls,
+        }
     }
 }
 
@@ -357,21 +327,6 @@ fn encode(events: Vec<Event>) -> Result<Vec<(Event, Encoded)>, Refusal> {
         // Only a payload that is not JSON gets here, and payloads are parsed JSON.
         let message = format!("cannot encode an event: {error}");
         Refusal::Unavailable { message, retry_after: Duration::from_secs(1) }
-    })
-}
-
-fn stage_run(id: JobId, known: &KnownJob) -> Option<StageRun> {
-    let job = &known.job;
-    let meta = Meta { causation_id: known.last_event, ..known.origin.clone()? };
-    Some(StageRun {
-        job: id,
-        stage: job.stage,
-        attempt: job.attempt,
-        submitted: job.submitted.clone()?,
-        outputs: job.outputs.clone(),
-        steps: job.steps.clone(),
-        meta,
-        cancel: CancellationToken::new(),
     })
 }
 

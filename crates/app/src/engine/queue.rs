@@ -1,116 +1,116 @@
-//! The heads of the queues, in memory: what a free slot takes next without asking the store.
-//!
-//! Per handler a bounded window on the waiting tasks that are due, in order. A window is complete when it holds all of
-//! them; else the store has more behind its last one.
+//! What the engine knows of the waiting tasks without asking the store: for each handler whether there may be any, and
+//! which tenant had the last turn.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use quillwork_domain::time::Timestamp;
 
-use crate::ports::store::{Task, TaskKey};
+use crate::ports::store::{Claim, Task};
 
-/// Higher priority first, then the earlier, then the older job.
-type Rank = (Reverse<i16>, Timestamp, TaskKey);
-
-fn rank(task: &Task) -> Rank {
-    (Reverse(task.priority), task.run_at, task.key)
-}
-
-/// The window on one handler's tasks.
+/// One handler's queue as far as this process knows it.
 #[derive(Debug)]
-struct Window {
-    tasks: BTreeMap<Rank, Task>,
-    capacity: usize,
-    complete: bool,
+struct Known {
+    /// The store may have due tasks. False is certain as long as no other process has added one.
+    waiting: bool,
+    /// The tenant whose task was started last.
+    last_turn: Arc<str>,
 }
 
-/// One window for each handler that this process serves.
+/// The queues of the handlers that this process serves.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    windows: BTreeMap<Arc<str>, Window>,
-    /// When the next task that is not due yet may be; the store knows better after a refill.
+    handlers: BTreeMap<Arc<str>, Known>,
+    /// When the first task becomes due that is not yet.
     pub(crate) next_due: Option<Timestamp>,
 }
 
 impl Queues {
-    /// Empty windows that must be filled from the store first. `handlers` come with their slots.
-    pub(crate) fn new(handlers: impl Iterator<Item = (Arc<str>, usize)>) -> Self {
-        let windows = handlers
-            .map(|(handler, slots)| {
-                let window =
-                    Window { tasks: BTreeMap::new(), capacity: (2 * slots).max(128), complete: false };
-                (handler, window)
-            })
-            .collect();
-        Self { windows, next_due: None }
+    /// Queues of which nothing is known yet.
+    pub(crate) fn new(handlers: impl Iterator<Item = Arc<str>>) -> Self {
+        let unknown = |handler| (handler, Known { waiting: true, last_turn: "".into() });
+        // Due at once: the first round asks the store for the next due time.
+        Self { handlers: handlers.map(unknown).collect(), next_due: Some(Timestamp::default()) }
+    }
+
+    pub(crate) fn handlers(&self) -> Vec<Arc<str>> {
+        self.handlers.keys().cloned().collect()
     }
 
     /// True if this process has slots for the handler.
     pub(crate) fn serve(&self, handler: &str) -> bool {
-        self.windows.contains_key(handler)
+        self.handlers.contains_key(handler)
     }
 
     /// Forgets everything: the store is asked again.
     pub(crate) fn reset(&mut self) {
-        for window in self.windows.values_mut() {
-            window.tasks.clear();
-            window.complete = false;
+        self.handlers.values_mut().for_each(|known| known.waiting = true);
+        self.next_due = Some(Timestamp::default());
+    }
+
+    /// A handler got tasks that wait, now or until their time.
+    pub(crate) fn note(&mut self, handler: &str) {
+        if let Some(known) = self.handlers.get_mut(handler) {
+            known.waiting = true;
+            self.next_due = Some(Timestamp::default());
         }
     }
 
-    /// True if a free slot could find nothing although the store may have something.
-    pub(crate) fn wants_refill(&self, handler: &str) -> bool {
-        self.windows.get(handler).is_some_and(|window| !window.complete && window.tasks.is_empty())
+    /// Remembers when a waiting task becomes due.
+    pub(crate) fn note_due(&mut self, at: Timestamp) {
+        self.next_due = Some(self.next_due.map_or(at, |due| due.min(at)));
     }
 
-    /// How many tasks a refill should bring.
-    pub(crate) fn capacity(&self, handler: &str) -> usize {
-        self.windows.get(handler).map_or(0, |window| window.capacity)
+    /// True if the store may have due tasks of a handler.
+    pub(crate) fn may_wait(&self, handler: &str) -> bool {
+        self.handlers.get(handler).is_some_and(|known| known.waiting)
     }
 
-    /// The first due tasks of the store, at most the capacity.
-    pub(crate) fn refill(&mut self, handler: &str, tasks: Vec<Task>) {
-        if let Some(window) = self.windows.get_mut(handler) {
-            window.complete = tasks.len() < window.capacity;
-            window.tasks = tasks.into_iter().map(|task| (rank(&task), task)).collect();
+    pub(crate) fn set_waiting(&mut self, handler: &str, waiting: bool) {
+        if let Some(known) = self.handlers.get_mut(handler) {
+            known.waiting = waiting;
         }
     }
 
-    /// A task that began to wait. Not due yet: remembered by its time only.
-    pub(crate) fn offer(&mut self, task: Task, now: Timestamp) {
-        if task.run_at > now {
-            self.next_due = Some(self.next_due.map_or(task.run_at, |due| due.min(task.run_at)));
-            return;
+    /// What to ask the store for, so that `room` slots of `handler` find work.
+    pub(crate) fn claim(&self, handler: &Arc<str>, room: usize) -> Option<Claim> {
+        let known = self.handlers.get(handler).filter(|known| known.waiting && room > 0)?;
+        Some(Claim { handler: handler.clone(), after: known.last_turn.clone(), limit: room })
+    }
+
+    /// A task of the tenant was started.
+    pub(crate) fn took_turn(&mut self, handler: &str, tenant: &Arc<str>) {
+        if let Some(known) = self.handlers.get_mut(handler) {
+            known.last_turn = tenant.clone();
         }
-        let Some(window) = self.windows.get_mut(&task.handler) else { return };
-        let rank = rank(&task);
-        // Behind the end of an incomplete window the store has others that may come first.
-        if window.complete || window.tasks.last_key_value().is_some_and(|(last, _)| rank < *last) {
-            window.tasks.insert(rank, task);
-            if window.tasks.len() > window.capacity {
-                window.tasks.pop_last();
-                window.complete = false;
+    }
+
+    /// Puts tasks in the order in which they are started: tenants take turns, beginning after the one that had the last;
+    /// among a tenant's tasks higher priority comes first, then the earlier, then the older job.
+    pub(crate) fn in_turns(&self, handler: &str, tasks: Vec<Task>) -> Vec<Task> {
+        let mut tenants: BTreeMap<Arc<str>, Vec<Task>> = BTreeMap::new();
+        for task in tasks {
+            tenants.entry(task.tenant.clone()).or_default().push(task);
+        }
+        let mut lines: VecDeque<(Arc<str>, VecDeque<Task>)> = tenants
+            .into_iter()
+            .map(|(tenant, mut tasks)| {
+                tasks.sort_by_key(|task| (std::cmp::Reverse(task.priority), task.run_at, task.key));
+                (tenant, tasks.into())
+            })
+            .collect();
+        if let Some(known) = self.handlers.get(handler) {
+            let begin = lines.partition_point(|(tenant, _)| *tenant <= known.last_turn);
+            lines.rotate_left(begin);
+        }
+        let mut ordered = Vec::new();
+        while let Some((tenant, mut line)) = lines.pop_front() {
+            ordered.extend(line.pop_front());
+            if !line.is_empty() {
+                lines.push_back((tenant, line));
             }
         }
-    }
-
-    /// The first task of a handler.
-    pub(crate) fn pop(&mut self, handler: &str) -> Option<Task> {
-        self.windows.get_mut(handler)?.tasks.pop_first().map(|(_, task)| task)
-    }
-
-    /// A popped task that could not be used after all.
-    pub(crate) fn put_back(&mut self, task: Task) {
-        if let Some(window) = self.windows.get_mut(&task.handler) {
-            window.tasks.insert(rank(&task), task);
-        }
-    }
-
-    /// The first `n` tasks of a handler.
-    pub(crate) fn peek(&self, handler: &str, n: usize) -> impl Iterator<Item = &Task> {
-        self.windows.get(handler).into_iter().flat_map(move |window| window.tasks.values().take(n))
+        ordered
     }
 }
 
@@ -121,55 +121,56 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::ports::store::TaskKey;
 
-    fn task(id: u128, priority: i16, run_at: i64) -> Task {
+    fn task(id: u128, tenant: &str, priority: i16, run_at: i64) -> Task {
         Task {
             key: TaskKey { job: JobId(Uuid::from_u128(id)), stage: StageIndex(0) },
             handler: "echo".into(),
+            tenant: tenant.into(),
             priority,
             run_at: Timestamp::from_millis(run_at),
         }
     }
 
-    fn queues() -> Queues {
-        Queues::new([("echo".into(), 1)].into_iter())
-    }
-
-    fn order(queues: &mut Queues) -> Vec<u128> {
-        std::iter::from_fn(|| queues.pop("echo")).map(|task| task.key.job.0.as_u128()).collect()
-    }
-
-    #[test]
-    fn higher_priority_then_earlier_then_older() {
-        let mut queues = queues();
-        queues.refill("echo", vec![]);
-        for task in [task(3, 0, 5), task(2, 0, 5), task(1, 0, 7), task(9, 4, 9)] {
-            queues.offer(task, Timestamp::from_millis(10));
-        }
-        assert_eq!(order(&mut queues), [9, 2, 3, 1]);
+    #[track_caller]
+    fn check(last_turn: &str, tasks: Vec<Task>, expected: &[u128]) {
+        let mut queues = Queues::new(["echo".into()].into_iter());
+        queues.took_turn("echo", &last_turn.into());
+        let order = queues.in_turns("echo", tasks);
+        let order: Vec<u128> = order.iter().map(|task| task.key.job.0.as_u128()).collect();
+        assert_eq!(order, expected);
     }
 
     #[test]
-    fn what_is_not_due_only_sets_the_timer() {
-        let mut queues = queues();
-        queues.refill("echo", vec![]);
-        queues.offer(task(1, 0, 50), Timestamp::from_millis(10));
-        queues.offer(task(2, 0, 40), Timestamp::from_millis(10));
-        assert_eq!(queues.next_due, Some(Timestamp::from_millis(40)));
-        assert_eq!(order(&mut queues), [] as [u128; 0]);
+    fn one_tenants_tasks_come_by_priority_then_time_then_age() {
+        let tasks = vec![task(3, "a", 0, 5), task(2, "a", 0, 5), task(1, "a", 0, 7), task(9, "a", 4, 9)];
+        check("", tasks, &[9, 2, 3, 1]);
     }
 
     #[test]
-    fn a_full_window_never_overtakes_the_store() {
-        let mut queues = queues();
-        let stored: Vec<Task> = (0..128).map(|id| task(id, 0, 1)).collect();
-        queues.refill("echo", stored);
-        let now = Timestamp::from_millis(10);
-        queues.offer(task(1_000, 0, 2), now);
-        queues.offer(task(1_001, 1, 2), now);
-        let mut expected: Vec<u128> = vec![1_001];
-        expected.extend(0..127);
-        assert_eq!(order(&mut queues), expected);
-        assert!(queues.wants_refill("echo"));
+    fn tenants_take_turns_whatever_the_priorities() {
+        let tasks = vec![task(1, "a", 9, 1), task(2, "a", 9, 2), task(3, "a", 9, 3), task(4, "b", 0, 9)];
+        check("", tasks, &[1, 4, 2, 3]);
+    }
+
+    #[test]
+    fn the_turn_goes_on_after_the_tenant_that_had_the_last() {
+        let tasks = || vec![task(1, "a", 0, 1), task(2, "b", 0, 1), task(3, "c", 0, 1), task(4, "a", 0, 2)];
+        check("a", tasks(), &[2, 3, 1, 4]);
+        check("b", tasks(), &[3, 1, 2, 4]);
+        check("z", tasks(), &[1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn only_what_may_wait_is_asked_for() {
+        let mut queues = Queues::new(["echo".into()].into_iter());
+        assert_eq!(queues.claim(&"echo".into(), 3).unwrap().limit, 3);
+        assert_eq!(queues.claim(&"echo".into(), 0), None);
+        assert_eq!(queues.claim(&"other".into(), 3), None);
+        queues.set_waiting("echo", false);
+        assert_eq!(queues.claim(&"echo".into(), 3), None);
+        queues.note("echo");
+        assert!(queues.claim(&"echo".into(), 3).is_some());
     }
 }

@@ -7,6 +7,7 @@ use quillwork_domain::id::{Attempt, JobId};
 use quillwork_domain::plan::StageIndex;
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::supply::PerHandler;
 use crate::engine::{StageRun, WorkerPort};
 use crate::ports::store::TaskKey;
 
@@ -36,9 +37,8 @@ impl Slots {
         Self { ports, running: HashMap::new() }
     }
 
-    /// Every handler with its slots.
-    pub(crate) fn handlers(&self) -> impl Iterator<Item = (Arc<str>, usize)> {
-        self.ports.values().map(|(port, _)| (port.handler.clone(), port.slots))
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = Arc<str>> {
+        self.ports.keys().cloned()
     }
 
     pub(crate) fn serves(&self, handler: &str) -> bool {
@@ -46,15 +46,24 @@ impl Slots {
     }
 
     /// The free slots of every handler.
-    pub(crate) fn free(&self) -> BTreeMap<Arc<str>, usize> {
+    pub(crate) fn free(&self) -> PerHandler {
         let free =
             |(port, used): &(WorkerPort, usize)| (port.handler.clone(), port.slots.saturating_sub(*used));
         self.ports.values().map(free).collect()
     }
 
-    /// The handler of a running attempt.
-    pub(crate) fn handler(&self, key: RunKey) -> Option<&Arc<str>> {
-        self.running.get(&key).map(|(handler, _)| handler)
+    /// True if the attempt runs here.
+    pub(crate) fn holds(&self, key: RunKey) -> bool {
+        self.running.contains_key(&key)
+    }
+
+    /// How many of these attempts run here, by handler.
+    pub(crate) fn count(&self, keys: impl Iterator<Item = RunKey>) -> PerHandler {
+        let mut counts = PerHandler::new();
+        for (handler, _) in keys.filter_map(|key| self.running.get(&key)) {
+            *counts.entry(handler.clone()).or_default() += 1;
+        }
+        counts
     }
 
     /// True if some attempt of the task runs here.

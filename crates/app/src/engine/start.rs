@@ -3,20 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quillwork_domain::time::Timestamp;
+use quillwork_domain::id::Position;
+use quillwork_domain::queue;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::engine::admission::Admission;
 use crate::engine::cache::Cache;
-use crate::engine::handle::Mode;
+use crate::engine::handle::{ControlRequest, Mode, Request};
+use crate::engine::hints::Hints;
 use crate::engine::queue::Queues;
 use crate::engine::run::EngineLoop;
 use crate::engine::slots::Slots;
+use crate::engine::work::Report;
 use crate::engine::{Engine, WorkerPort};
 use crate::feed::Feed;
 use crate::ports::store::{LogReader, LogWriter, StoreError};
 use crate::progress::ProgressBoard;
+
+/// Commands to the queues that may wait to be committed.
+const MAX_CONTROLS: usize = 64;
 
 /// How much the engine takes on. See `docs/configuration.md` for what the numbers mean to an operator.
 #[derive(Clone, Debug)]
@@ -42,6 +49,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("cannot start the engine's thread")]
     Thread(#[source] std::io::Error),
+    #[error(transparent)]
+    Gone(#[from] EngineGone),
 }
 
 /// The engine ended without being told to.
@@ -72,35 +81,24 @@ impl EngineThread {
 /// Tasks whose process died are taken over by the engine's first batch.
 pub async fn start(
     config: EngineConfig,
-    mut writer: Box<dyn LogWriter>,
+    writer: Box<dyn LogWriter>,
     reader: Arc<dyn LogReader>,
     workers: Vec<WorkerPort>,
 ) -> Result<EngineThread, StartError> {
-    let head = writer.head().await?;
-    let now = clock::now();
-    let lease = writer.open_lease(&config.worker, now.plus(config.lease)).await?;
-    let renew_at = now.plus(config.lease / 3);
-    let backlog = writer.backlog().await?;
-    let slots = Slots::new(workers);
-    let mut unserved = writer.handlers().await?;
-    unserved.retain(|handler| !slots.serves(handler));
-    if !unserved.is_empty() {
-        tracing::warn!(?unserved, "jobs wait for handlers that no worker has; they are given up");
-    }
-
     let (requests, request_queue) = mpsc::unbounded_channel();
+    let (controlling, control_queue) = mpsc::channel(MAX_CONTROLS);
     let (reports, report_queue) = mpsc::unbounded_channel();
     let (mode, mode_changes) = watch::channel(Mode::default());
     let (running, n_running) = watch::channel(0);
     let (trouble, troubles) = watch::channel(None);
-    let feed = Feed::new(reader, head.position);
+    let feed = Feed::new(reader, Position::START);
     let progress = ProgressBoard::default();
-    let mut queues = Queues::new(slots.handlers());
-    // Due at once: the first round asks the store for the next due time.
-    queues.next_due = Some(Timestamp::default());
+    let hints = Hints::default();
     let engine = Engine {
         requests,
+        controlling,
         reports,
+        hints: hints.clone(),
         admission: Admission::new(config.max_pending),
         mode: Arc::new(mode),
         running: n_running,
@@ -108,21 +106,10 @@ pub async fn start(
         feed: feed.clone(),
         progress: progress.clone(),
     };
-    let engine_loop = EngineLoop {
-        worker: config.worker.as_str().into(),
-        cache: Cache::new(config.cache_bytes),
-        config,
-        writer,
-        head,
-        queues,
-        slots,
-        unserved,
-        in_doubt: false,
-        backlog,
-        lease,
-        renew_at,
-        reap_at: Timestamp::default(),
+    let lines = Lines {
+        hints,
         requests: request_queue,
+        controlling: control_queue,
         reports: report_queue,
         mode: mode_changes,
         running,
@@ -132,14 +119,96 @@ pub async fn start(
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let (opened, opening) = oneshot::channel();
     let (end, ended) = oneshot::channel();
     std::thread::Builder::new()
         .name("engine".into())
         .spawn(move || {
-            runtime.block_on(engine_loop.run());
-            // Nobody waiting is fine.
+            // A connection belongs to the runtime that opened it, so all of this happens in the engine's own.
+            runtime.block_on(async move {
+                match open(config, writer, Slots::new(workers), lines).await {
+                    Ok(engine_loop) => {
+                        // Nobody waiting is fine, here and below.
+                        let _ = opened.send(Ok(()));
+                        engine_loop.run().await;
+                    }
+                    Err(error) => {
+                        let _ = opened.send(Err(error));
+                    }
+                }
+            });
             let _ = end.send(());
         })
         .map_err(StartError::Thread)?;
+    match opening.await {
+        Ok(opened) => opened?,
+        Err(_) => return Err(StartError::Gone(EngineGone)),
+    }
     Ok(EngineThread { engine, ended })
+}
+
+/// The engine's ends of all channels.
+struct Lines {
+    hints: Hints,
+    requests: mpsc::UnboundedReceiver<Request>,
+    controlling: mpsc::Receiver<ControlRequest>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    mode: watch::Receiver<Mode>,
+    running: watch::Sender<usize>,
+    trouble: watch::Sender<Option<String>>,
+    feed: Feed,
+    progress: ProgressBoard,
+}
+
+async fn open(
+    config: EngineConfig,
+    mut writer: Box<dyn LogWriter>,
+    slots: Slots,
+    lines: Lines,
+) -> Result<EngineLoop, StoreError> {
+    let lease = writer.open_lease(&config.worker, config.lease).await?;
+    let survey = writer.survey().await?;
+    let unserved = if writer.is_exclusive() { unserved(writer.as_mut(), &slots).await? } else { vec![] };
+    let Lines { hints, requests, controlling, reports, mode, running, trouble, feed, progress } = lines;
+    feed.advance(survey.head.position);
+    let now = Instant::now();
+    Ok(EngineLoop {
+        worker: config.worker.as_str().into(),
+        cache: Cache::new(config.cache_bytes),
+        renew_at: now + config.lease / 3,
+        reap_at: now,
+        config,
+        writer,
+        head: survey.head,
+        queue: survey.queue,
+        queues: Queues::new(slots.handlers()),
+        controls: queue::Queues::default(),
+        controls_exact: false,
+        slots,
+        unserved,
+        shared: survey.shared,
+        in_doubt: false,
+        backlog: survey.backlog,
+        skew: survey.now.as_millis() - clock::now().as_millis(),
+        lease,
+        hints,
+        requests,
+        controlling,
+        reports,
+        mode,
+        running,
+        trouble,
+        feed,
+        progress,
+    })
+}
+
+/// The handlers that tasks wait for and no worker of this process has. Nobody else could run them.
+async fn unserved(writer: &mut dyn LogWriter, slots: &Slots) -> Result<Vec<String>, StoreError> {
+    let mut unserved = writer.handlers().await?;
+    unserved.retain(|handler| !slots.serves(handler));
+    if !unserved.is_empty() {
+        tracing::warn!(?unserved, "jobs wait for handlers that no worker has; they are given up");
+    }
+    Ok(unserved)
 }

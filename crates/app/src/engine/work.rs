@@ -11,6 +11,7 @@ use quillwork_domain::plan::{PlannedStage, StageIndex};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::slots::RunKey;
 use crate::ports::store::Blob;
 
 /// A stage whose start is durable: everything its attempt needs.
@@ -69,6 +70,24 @@ pub(crate) enum Report {
         blob: Option<Blob>,
         reply: oneshot::Sender<bool>,
     },
+}
+
+impl Report {
+    /// The attempt that this is the end of.
+    pub(crate) fn ended(&self) -> Option<RunKey> {
+        match self {
+            Self::Finished { job, stage, attempt, .. } => {
+                Some(RunKey { job: *job, stage: *stage, attempt: *attempt })
+            }
+            Self::Step { .. } => None,
+        }
+    }
+
+    pub(crate) fn job(&self) -> JobId {
+        match self {
+            Self::Finished { job, .. } | Self::Step { job, .. } => *job,
+        }
+    }
 }
 
 /// One stage handler as the engine sees it: a name, a bounded number of slots, and where to send what was started.

@@ -4,12 +4,14 @@
 //! handed around by nobody; any number of readers share a [`LogReader`]. Adapters speak SQL and decide nothing.
 //! `quillwork_store::conformance` is this contract as tests; every adapter runs it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use quillwork_domain::chain;
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::job::Event;
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::plan::StageIndex;
@@ -46,7 +48,9 @@ pub struct TaskKey {
 pub struct Task {
     pub key: TaskKey,
     pub handler: Arc<str>,
-    /// Higher first.
+    /// Whose job it is: tenants take turns.
+    pub tenant: Arc<str>,
+    /// Among the tasks of a tenant the higher first.
     pub priority: i16,
     /// Not before this time; among equals the earlier first.
     pub run_at: Timestamp,
@@ -101,6 +105,29 @@ pub struct KeyOwner {
     pub digest: Sha256Digest,
 }
 
+/// A wish for waiting tasks of one handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub handler: Arc<str>,
+    /// The tenant that had the last turn; the next one in the order of names begins.
+    pub after: Arc<str>,
+    pub limit: usize,
+}
+
+/// What a writer sees when it looks at the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survey {
+    pub head: Head,
+    /// How many tasks there are, waiting and held.
+    pub backlog: u64,
+    /// The position of the head after the last commit for which [`Batch::adds_to_queue`] holds.
+    pub queue: Position,
+    /// By the clock of the store, which all processes share.
+    pub now: Timestamp,
+    /// Another process is alive that may write, or wants to hear of what is written.
+    pub shared: bool,
+}
+
 /// What one commit writes, all or nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
@@ -110,6 +137,29 @@ pub struct Batch {
     /// A blob that exists already is left as it is.
     pub blobs: Vec<Blob>,
     pub keys: Vec<(IdempotencyKey, KeyOwner)>,
+    pub news: News,
+}
+
+impl Batch {
+    /// True if tasks wait after this batch that did not before, or the controls of the queues changed: what others
+    /// know of the queue is out of date.
+    pub fn adds_to_queue(&self) -> bool {
+        let added = |write: &TaskWrite| match write {
+            TaskWrite::Insert { lease, .. } | TaskWrite::Move { lease, .. } => lease.is_none(),
+            TaskWrite::Delete { .. } => false,
+        };
+        self.tasks.iter().any(added)
+            || self.entries.iter().any(|entry| entry.recorded.stream == StreamId::Queues)
+    }
+}
+
+/// What other processes may want to act on at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Handlers that got tasks which wait, now or until their time.
+    pub waiting: BTreeSet<Arc<str>>,
+    /// A job was cancelled whose stage may run somewhere.
+    pub cancelled: bool,
 }
 
 /// The storage did not do what it was asked; nothing was written.
@@ -132,9 +182,9 @@ pub enum CommitError {
     /// Another process appended since; load what moved and plan again.
     #[error("the head of the log moved")]
     HeadMoved,
-    /// A task is not held as the batch presumes: its holder lost it.
-    #[error("task {0:?} is not held as expected")]
-    Fenced(TaskKey),
+    /// These tasks are not held as the batch presumes: their holder lost them.
+    #[error("tasks {0:?} are not held as expected")]
+    Fenced(Vec<TaskKey>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -142,44 +192,66 @@ pub enum CommitError {
 /// Appends. One per process, owned by its engine.
 #[async_trait]
 pub trait LogWriter: Send {
-    /// The end of the log.
-    async fn head(&mut self) -> Result<Head, StoreError>;
+    /// True if no other process can ever write while this writer lives.
+    fn is_exclusive(&self) -> bool;
 
-    /// Writes `batch` durably if the head is still `expected`; on any error nothing is written.
+    /// Looks at the log. What it says may be old when it arrives, unless the writer is exclusive.
+    ///
+    /// After a commit whose outcome is not known this waits until the outcome is final.
+    async fn survey(&mut self) -> Result<Survey, StoreError>;
+
+    /// Looks at the log and keeps all other writers out until the next commit or [`LogWriter::unlock`].
+    ///
+    /// The store ends the lock of a holder that says nothing for about two seconds.
+    async fn lock(&mut self) -> Result<Survey, StoreError>;
+
+    /// Lets others write without having written. Without a lock it does nothing.
+    async fn unlock(&mut self) -> Result<(), StoreError>;
+
+    /// Writes `batch` durably if the head is still `expected`; on any error nothing is written. Ends a lock.
     ///
     /// When this returns `Ok`, the batch survives the loss of power.
     async fn commit(&mut self, expected: Head, batch: &Batch) -> Result<(), CommitError>;
 
-    /// The events of each job in order; empty for a job that does not exist.
-    async fn load(&mut self, jobs: &[JobId]) -> Result<Vec<Vec<Recorded>>, StoreError>;
+    /// The events of each stream after a version, in order; empty for a stream that has none.
+    async fn load(&mut self, streams: &[(StreamId, Version)]) -> Result<Vec<Vec<Recorded>>, StoreError>;
 
     /// The owner of each key, if it has one.
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError>;
 
-    /// The first `limit` waiting tasks of `handler` that are due at `now`: by priority, then time, then job.
-    async fn ready(&mut self, handler: &str, now: Timestamp, limit: usize) -> Result<Vec<Task>, StoreError>;
+    /// For each claim up to its limit of waiting tasks that are due at `now`.
+    ///
+    /// Tenants take turns: the first task of each tenant, in the order of their names beginning after `after`, then the
+    /// second of each, and so on. The tasks of one tenant come by priority, then time, then job.
+    async fn ready(&mut self, claims: &[Claim], now: Timestamp) -> Result<Vec<Vec<Task>>, StoreError>;
 
-    /// The time of the first waiting task after `now`, of any handler.
-    async fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+    /// The time of the first task of these handlers that waits for a time after `now`.
+    async fn next_due(
+        &mut self,
+        handlers: &[Arc<str>],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
+    /// How many tasks of each handler are held, by any lease.
+    async fn held_by_handler(&mut self, handlers: &[Arc<str>]) -> Result<Vec<u64>, StoreError>;
 
     /// The handlers that tasks name, in no order.
     async fn handlers(&mut self) -> Result<Vec<String>, StoreError>;
 
-    /// How many tasks there are, waiting and held.
-    async fn backlog(&mut self) -> Result<u64, StoreError>;
+    /// Takes a new lease that lives for `ttl` unless renewed. `worker` is for people.
+    async fn open_lease(&mut self, worker: &str, ttl: Duration) -> Result<LeaseToken, StoreError>;
 
-    /// Takes a new lease that holds until `until` unless renewed.
-    async fn open_lease(&mut self, worker: &str, until: Timestamp) -> Result<LeaseToken, StoreError>;
+    /// Lets a lease live for `ttl` from now; false if it is gone, because it was given up as lost.
+    async fn renew_lease(&mut self, lease: LeaseToken, ttl: Duration) -> Result<bool, StoreError>;
 
-    /// Prolongs a lease; false if it is gone, because it was given up as lost.
-    async fn renew_lease(&mut self, lease: LeaseToken, until: Timestamp) -> Result<bool, StoreError>;
+    /// Gives a lease up: what it holds is orphaned at once.
+    async fn close_lease(&mut self, lease: LeaseToken) -> Result<(), StoreError>;
 
-    /// Ends leases other than `mine` that expired before `now`, and returns up to `limit` tasks that no living lease holds, with the
-    /// lease that held each. They stay held until a batch releases them.
+    /// Ends leases other than `mine` that have expired, and returns up to `limit` tasks that no living lease holds, with
+    /// the lease that held each. They stay held until a batch releases them.
     async fn orphans(
         &mut self,
         mine: LeaseToken,
-        now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError>;
 
@@ -200,8 +272,13 @@ pub trait LogReader: Send + Sync + 'static {
     /// The end of the log.
     async fn head(&self) -> Result<Head, StoreError>;
 
-    /// Up to `limit` events of `job` with a version greater than `after`, in order.
-    async fn stream(&self, job: JobId, after: u64, limit: usize) -> Result<Vec<Recorded>, StoreError>;
+    /// Up to `limit` events of a stream after a version, in order.
+    async fn stream(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError>;
 
     /// Up to `limit` events after a position, in order and without a gap.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError>;
@@ -229,4 +306,22 @@ pub trait LogReader: Send + Sync + 'static {
 
     /// What the storage engine itself finds wrong with its files, one sentence each.
     async fn check(&self) -> Result<Vec<String>, StoreError>;
+}
+
+/// What a process learns of the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The log has grown, to this position at least, and what came with it.
+    Written { head: Position, news: News },
+    /// Something may have happened; whoever cares must look.
+    Unknown { head: Position },
+}
+
+/// Tells what other processes write. One per process; an exclusive store has none.
+#[async_trait]
+pub trait LogWatch: Send + 'static {
+    /// Waits for the next notice. Own commits may be among them.
+    ///
+    /// Never fails: while the store is out of reach it waits, and after that the first notice is `Unknown`.
+    async fn next(&mut self) -> Notice;
 }

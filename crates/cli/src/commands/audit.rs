@@ -3,11 +3,18 @@
 mod export;
 mod verify;
 
+use std::sync::Arc;
+
+use anyhow::Context as _;
 use clap::Subcommand;
+use quillwork_app::ports::store::{LogReader, LogWriter as _, StoreError};
+use quillwork_store::postgres;
+use quillwork_store::sqlite::{self, DataDir, DataDirError};
 
 use crate::cli::Globals;
 use crate::config::Settings;
 use crate::exit::Usage;
+use crate::storage::postgres_config;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,9 +40,41 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     }
 }
 
+/// A log that is opened to be read.
+struct Log {
+    reader: Arc<dyn LogReader>,
+    /// Nobody writes meanwhile, so that what follows from the log can be compared with it.
+    still: bool,
+    /// Keeps others out.
+    _dir: Option<DataDir>,
+}
+
+/// Opens the log of the settings without changing anything.
+async fn open_log(settings: &Settings) -> anyhow::Result<Result<Log, Damaged>> {
+    if let Some(config) = postgres_config(settings) {
+        let reader = postgres::open(&config).await?.reader;
+        let still = !postgres::writer(&config)?.survey().await?.shared;
+        return Ok(Ok(Log { reader, still, _dir: None }));
+    }
+    require_log(settings)?;
+    let dir = match DataDir::own(&settings.data_dir) {
+        Ok(dir) => Some(dir),
+        Err(DataDirError::InUse { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    match sqlite::open_reader(&settings.data_dir) {
+        Ok(reader) => Ok(Ok(Log { reader, still: dir.is_some(), _dir: dir })),
+        Err(StoreError::Corrupt(message)) => Ok(Err(Damaged(message))),
+        Err(error) => Err(error).context("cannot open the log"),
+    }
+}
+
+/// The log cannot even be opened.
+struct Damaged(String);
+
 /// Refuses a data directory without a log: it is most likely a mistake, and nothing should be created for it.
 pub(crate) fn require_log(settings: &Settings) -> Result<(), Usage> {
-    let log = settings.data_dir.join(quillwork_store::sqlite::LOG_FILE);
+    let log = settings.data_dir.join(sqlite::LOG_FILE);
     if log.is_file() {
         return Ok(());
     }

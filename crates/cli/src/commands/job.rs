@@ -69,6 +69,14 @@ struct JobArgs {
     id: quillwork_domain::id::JobId,
 }
 
+/// Reads the name of a tenant.
+fn parse_tenant(text: &str) -> Result<String, String> {
+    if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("expected 1 to 64 visible ASCII characters".to_owned())
+}
+
 fn parse_id(text: &str) -> Result<quillwork_domain::id::JobId, String> {
     text.parse().map_err(|_| "expected a job id such as 019ea1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b".to_owned())
 }

@@ -1,15 +1,14 @@
 //! `rebuild`: the queue and the read models anew, from the log.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use quillwork_app::audit::derive_queue;
-use quillwork_app::clock;
-use quillwork_app::feed::Feed;
-use quillwork_app::ports::store::{LogReader as _, LogWriter as _};
-use quillwork_store::sqlite::{self, DataDir};
 use serde_json::json;
 
 use crate::cli::Globals;
-use crate::local::read_models;
+use crate::exit::Usage;
+use crate::storage::{Storage, Writer, postgres_config};
 use crate::{logging, output};
 
 #[derive(Debug, clap::Args)]
@@ -25,15 +24,22 @@ pub(crate) struct Args {
 pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     let settings = globals.load()?.settings;
     logging::start(&settings)?;
-    super::audit::require_log(&settings)?;
-    let dir = DataDir::own(&settings.data_dir)?;
-    let (mut writer, reader) = sqlite::open(&dir).context("cannot open the log")?;
+    if postgres_config(&settings).is_none() {
+        super::audit::require_log(&settings)?;
+    }
+    let (storage, Writer { mut writer, .. }) = Storage::open(&settings).await?;
     let mut rebuilt = json!({});
 
     if !args.only_read_models {
-        let derived = derive_queue(reader.as_ref()).await.context("cannot derive the queue")?;
-        // Expired at once, so that the next start takes over what was running.
-        let lost = writer.open_lease("rebuild", clock::now()).await?;
+        if writer.survey().await?.shared {
+            return Err(Usage(
+                "the queue can be rebuilt only while no other process works on the store; stop them, or use --only-read-models".into(),
+            )
+            .into());
+        }
+        let derived = derive_queue(storage.reader.as_ref()).await.context("cannot derive the queue")?;
+        // Over at once, so that the next start takes over what was running.
+        let lost = writer.open_lease("rebuild", Duration::ZERO).await?;
         let tasks: Vec<_> =
             derived.tasks.into_iter().map(|derived| (derived.task, derived.held.then_some(lost))).collect();
         writer.replace_queue(&tasks, &derived.keys).await.context("cannot replace the queue")?;
@@ -41,10 +47,7 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
         rebuilt["idempotency_keys"] = derived.keys.len().into();
     }
     if !args.only_queue {
-        let head = reader.head().await?;
-        let feed = Feed::new(reader, head.position);
-        let done = quillwork_projections::rebuild(&read_models(dir.path()), &feed).await?;
-        rebuilt["read_models_position"] = done.position.0.into();
+        rebuilt["read_models_position"] = storage.rebuild_read_models().await?.0.into();
     }
     if globals.json {
         output::json(&rebuilt)?;

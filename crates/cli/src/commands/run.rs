@@ -24,8 +24,9 @@ use self::progress::Progress;
 use crate::cli::Globals;
 use crate::config::Config;
 use crate::exit::{FAILED, INTERRUPTED, Usage};
-use crate::local::Local;
+use crate::local::{Handlers, Local};
 use crate::signals::Signals;
+use crate::storage::Storage;
 use crate::{logging, output};
 
 /// How long a cancelled stage may take to notice.
@@ -60,12 +61,13 @@ enum Ended {
 }
 
 pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
-    let corpus = args.corpus.clone().map(|folder| ("--corpus", "corpus", folder));
+    let corpus = args.corpus.clone().map(|folder| ("--corpus", "corpus".into(), folder));
     let config = quiet(globals.load_with(corpus.into_iter().collect())?);
     logging::start(&config.settings)?;
     let mut signals = Signals::new()?;
 
-    let local = Local::start(&config).await?;
+    let (storage, writer) = Storage::open(&config.settings).await?;
+    let local = Local::start(&config, &storage, writer, &Handlers::All).await?;
     let submission = submission(&local, &args)?;
     let job = submission.id;
     let ended = tokio::select! {
@@ -78,7 +80,8 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
         }
     };
     let code = deliver(&local, job, &args, globals.json, ended).await;
-    local.end(GRACE).await?;
+    local.drain(GRACE).await;
+    local.end().await?;
     code
 }
 
@@ -167,7 +170,7 @@ async fn follow(local: &Local, submission: Submission) -> anyhow::Result<Ended> 
 
 /// The job's events after `version`.
 async fn news(local: &Local, id: JobId, version: Version) -> anyhow::Result<Vec<Entry>> {
-    let recorded = local.reader.stream(id, version.0, PAGE).await?;
+    let recorded = local.reader.stream(id.into(), version, PAGE).await?;
     recorded.into_iter().map(|recorded| Ok(Entry { event: wire::decode(&recorded)?, recorded })).collect()
 }
 

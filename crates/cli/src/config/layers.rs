@@ -1,5 +1,6 @@
 //! Laying the sources over each other, and remembering where each value came from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -11,6 +12,7 @@ use toml::{Table, Value};
 use crate::config::error::{ConfigError, Place, did_you_mean};
 use crate::config::file::{line_of_key, read_file};
 use crate::config::settings::Settings;
+use crate::exit::Usage;
 use crate::stages;
 
 const PREFIX: &str = "QUILLWORK_";
@@ -47,7 +49,7 @@ impl fmt::Display for Origin {
 }
 
 /// Values given as flags: the flag, the key, the text.
-pub(crate) type Overrides = Vec<(&'static str, &'static str, String)>;
+pub(crate) type Overrides = Vec<(&'static str, Cow<'static, str>, String)>;
 
 /// Reads every layer. `file` must exist if it is named; `variables` is the environment.
 pub(crate) fn load(
@@ -89,7 +91,7 @@ pub(crate) fn load(
 }
 
 /// Turns the layered values into settings, and checks what only shows when all are together.
-fn finish(values: BTreeMap<String, (Value, Origin)>) -> Result<Config, ConfigError> {
+fn finish(mut values: BTreeMap<String, (Value, Origin)>) -> Result<Config, ConfigError> {
     let mut table = Table::new();
     for (key, (value, _)) in &values {
         insert(&mut table, key, value.clone());
@@ -100,6 +102,10 @@ fn finish(values: BTreeMap<String, (Value, Origin)>) -> Result<Config, ConfigErr
             key: error.path().to_string(),
             reason: error.inner().message().to_owned(),
         })?;
+    // From here on only the connection knows the password.
+    if let (Some(url), Some((value, _))) = (&settings.redis, values.get_mut("redis")) {
+        *value = Value::String(url.to_string());
+    }
     let config = Config { settings, values };
     let plans = config.settings.plans().map_err(|(key, reason)| config.wrong(&key, reason))?;
     if !plans.contains_key(&config.settings.default_pipeline) {
@@ -111,6 +117,11 @@ fn finish(values: BTreeMap<String, (Value, Origin)>) -> Result<Config, ConfigErr
         ));
     }
     check_handlers(&config, &plans)?;
+    for (handler, stage) in &config.settings.stages {
+        stage
+            .start_rate()
+            .map_err(|(name, reason)| config.wrong(&format!("stages.{handler}.{name}"), reason))?;
+    }
     Ok(config)
 }
 
@@ -127,7 +138,9 @@ fn check_handlers(config: &Config, plans: &BTreeMap<String, Plan>) -> Result<(),
         Err(config.wrong(&key, format!("there is no handler {handler:?}; the handlers are: {known}{hint}")))
     };
     for handler in config.settings.stages.keys() {
-        check(format!("stages.{handler}.concurrency"), handler)?;
+        let prefix = format!("stages.{handler}.");
+        let key = config.values.keys().find(|key| key.starts_with(&prefix));
+        check(key.cloned().unwrap_or(prefix), handler)?;
     }
     for (pipeline, plan) in plans {
         for stage in plan.stages() {
@@ -141,6 +154,21 @@ impl Config {
     /// True if nobody has set `key`.
     pub(crate) fn is_default(&self, key: &str) -> bool {
         self.values.get(key).is_none_or(|(_, origin)| *origin == Origin::Default)
+    }
+
+    /// True if `key` was given as a flag.
+    pub(crate) fn is_flag(&self, key: &str) -> bool {
+        self.values.get(key).is_some_and(|(_, origin)| matches!(origin, Origin::Flag(_)))
+    }
+
+    /// Refuses a store that belongs to one process, for a role that needs others beside it.
+    pub(crate) fn require_shared_store(&self, role: &str) -> Result<(), Usage> {
+        if self.settings.postgres_url().is_some() {
+            return Ok(());
+        }
+        Err(Usage(format!(
+            "`quillwork {role}` needs a store that several processes can share, such as --store postgres://user@host/database, and SQLite belongs to one process; `quillwork up` runs the API, the workers and the projections in one process"
+        )))
     }
 
     /// An error about a value of the effective configuration.
@@ -190,8 +218,11 @@ fn read_value(place: &Place, key: &str, text: &str, known: &[String]) -> Result<
 
 /// Every key that may be set, whether it has a default or not.
 fn known_keys(defaults: &BTreeMap<String, (Value, Origin)>) -> Vec<String> {
-    let optional = ["store", "corpus", "log_format"].map(str::to_owned);
-    defaults.keys().cloned().chain(optional).collect()
+    let optional =
+        ["store", "corpus", "redis", "log_format", "health_listen", "drain_delay"].map(str::to_owned);
+    let handlers = defaults.keys().filter_map(|key| key.strip_suffix(".concurrency"));
+    let rates = handlers.flat_map(|handler| [format!("{handler}.rate"), format!("{handler}.burst")]);
+    defaults.keys().cloned().chain(optional).chain(rates).collect()
 }
 
 /// Puts the leaves of `table` over `values`.
@@ -220,9 +251,22 @@ fn insert(table: &mut Table, key: &str, value: Value) {
     }
 }
 
-/// A value as `config show` prints it.
-pub(crate) fn show_value(value: &Value) -> String {
-    value.to_string()
+/// A value as `config show` prints it: without the password of a URL.
+pub(crate) fn show_value(value: &Value) -> Value {
+    match value.as_str().and_then(without_password) {
+        Some(url) => Value::String(url),
+        None => value.clone(),
+    }
+}
+
+/// The URL without its password, if it has one.
+pub(crate) fn without_password(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    // A password may hold an @; the host cannot.
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (user, host) = authority.rsplit_once('@')?;
+    let (user, _) = user.split_once(':')?;
+    Some(format!("{scheme}://{user}:***@{host}{path}"))
 }
 
 #[cfg(test)]
@@ -247,7 +291,7 @@ mod tests {
             ("QUILLWORK_LEASE", ""),
             ("HOME", "/"),
         ];
-        let flags = vec![("--listen", "listen", "127.0.0.1:3".to_owned())];
+        let flags = vec![("--listen", "listen".into(), "127.0.0.1:3".to_owned())];
         let config = load_text(file, &variables, &flags).unwrap();
         assert_eq!(config.settings.listen.port(), 3);
         assert_eq!(config.settings.limits.max_batch, 2);
@@ -272,8 +316,8 @@ mod tests {
         assert_eq!(plans.keys().collect::<Vec<_>>(), ["article", "echo", "own", "two"]);
         assert_eq!(plans["article"].len(), 1);
         assert_eq!(plans["own"].stages()[0].max_attempts, 7);
-        assert_eq!(config.settings.stages["research"].concurrency, 9);
-        assert_eq!(config.settings.stages["echo"].concurrency, 256);
+        assert_eq!(config.settings.stages["research"].concurrency, Some(9));
+        assert_eq!(config.settings.stages["echo"].concurrency, Some(256));
     }
 
     #[test]
@@ -287,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        let cases: [Case; 17] = [
+        let cases: [Case; 22] = [
             ("lissten = 1", &[], &["q.toml:1: lissten: unknown field `lissten`", "`listen`"]),
             ("\n\n[limits]\nmax_batch = 'x'", &[], &["q.toml:4: limits.max_batch:", "\"x\""]),
             ("[limits]\nmax_batch = 0", &[], &["q.toml:2: limits.max_batch: expected at least 1, got 0"]),
@@ -297,7 +341,7 @@ mod tests {
             ("listen = 'here'", &[], &["q.toml:1: listen: expected an IP address", "\"here\""]),
             ("log_format = 'xml'", &[], &["log_format: unknown variant `xml`, expected `json` or `text`"]),
             ("log = 'inof'", &[], &["log: ", "accepted: off, error"]),
-            ("store = 'postgres://u:secret@h/d'", &[], &["store: PostgreSQL is not in this version"]),
+            ("store = 'mysql://u:secret@h/d'", &[], &["store: accepted: \"sqlite\"", "postgres://"]),
             (
                 "default_pipeline = 'nope'",
                 &[],
@@ -313,6 +357,19 @@ mod tests {
                 &[],
                 &["q.toml:2: stages.ecko.concurrency: there is no handler", "mean echo"],
             ),
+            ("\nredis = 'localhost:secret'", &[], &["q.toml:2: redis: expected redis://"]),
+            ("", &[("QUILLWORK_REDIS", "http://:secret@h")], &["QUILLWORK_REDIS: redis: expected redis://"]),
+            (
+                "[stages.echo]\nrate = '60/minute'",
+                &[],
+                &["q.toml:2: stages.echo.rate: expected a rate such as 5/s, 60/min", "60/minute"],
+            ),
+            (
+                "[stages.echo]\nrate = '20000/s'",
+                &[],
+                &["q.toml:2: stages.echo.rate: at most 10000 per second"],
+            ),
+            ("[stages.echo]\n\nburst = 3", &[], &["q.toml:3: stages.echo.burst: there is no rate"]),
             (
                 "[pipelines.a]\nstages = []",
                 &[],
@@ -340,6 +397,40 @@ mod tests {
                 assert!(error.contains(part), "{error}\nlacks {part}");
             }
             assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (url, shown) in [
+            ("postgres://u:secret@h:5432/d?sslmode=require", "postgres://u:***@h:5432/d?sslmode=require"),
+            ("redis://:sec@ret@h", "redis://:***@h"),
+            ("postgres://u@h/d", "postgres://u@h/d"),
+            ("info,quillwork_api=debug", "info,quillwork_api=debug"),
+        ] {
+            assert_eq!(show_value(&Value::String(url.to_owned())).as_str(), Some(shown));
+        }
+    }
+
+    #[test]
+    fn a_rate_keeps_what_else_is_known_of_its_handler() {
+        let variables = [("QUILLWORK_STAGES__ECHO__BURST", "7")];
+        let config = load_text("[stages.echo]\nrate = '60/min'", &variables, &vec![]).unwrap();
+        let echo = config.settings.stages["echo"];
+        assert_eq!((echo.concurrency, echo.burst), (Some(256), Some(7)));
+        let rate = echo.start_rate().unwrap().unwrap();
+        assert_eq!((rate.interval_micros(), rate.burst()), (1_000_000, 7));
+        assert_eq!(config.settings.stages["research"].start_rate(), Ok(None));
+    }
+
+    #[test]
+    fn the_password_of_redis_is_not_shown() {
+        let config = load_text("redis = 'rediss://me:hunter2@r.example/3'", &[], &vec![]).unwrap();
+        assert_eq!(config.values["redis"].0.as_str(), Some("rediss://***@r.example:6379/3"));
+        let written = serde_json::to_string(&config.settings).unwrap();
+        assert!(written.contains("rediss://***@r.example:6379/3"), "{written}");
+        for text in [written, format!("{config:?}")] {
+            assert!(!text.contains("hunter2"), "{text}");
         }
     }
 

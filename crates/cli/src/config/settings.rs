@@ -5,12 +5,13 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use quillwork_providers::redis_server::RedisUrl;
 use schemars::JsonSchema;
 use serde::de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::Span;
+use crate::config::{Frequency, Span};
 
 /// The settings of Quillwork. Relative paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -20,22 +21,35 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "folder")]
     #[schemars(length(min = 1))]
     pub(crate) data_dir: PathBuf,
-    /// Where the log is kept: absent or `sqlite` for a file in the data directory.
+    /// Where the log is kept: absent or `sqlite` for a file in the data directory, or the URL of a PostgreSQL database such
+    /// as `postgres://user:password@host/database`, which processes share.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "store")]
     pub(crate) store: Option<String>,
     /// The address the HTTP API listens on. It has no authentication yet: keep it on the loopback, or behind a proxy.
     #[serde(deserialize_with = "address")]
     #[schemars(with = "String")]
     pub(crate) listen: SocketAddr,
+    /// The address of `/healthz`, `/readyz` and `/metrics` in a process without the API; absent for none.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_address")]
+    #[schemars(with = "Option<String>")]
+    pub(crate) health_listen: Option<SocketAddr>,
     /// The pipeline of jobs that name none.
     pub(crate) default_pipeline: String,
     /// The folder that research searches; absent for the documentation that comes with the binary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) corpus: Option<PathBuf>,
+    /// The Redis that all processes share for rates; absent for rates of each process by itself.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "redis", serialize_with = "shown")]
+    #[schemars(with = "String")]
+    pub(crate) redis: Option<RedisUrl>,
     /// How long a worker may be silent before its stages are given to others.
     pub(crate) lease: Span,
     /// How long running stages may take to finish after a signal before they are given back to the queue.
     pub(crate) shutdown_grace: Span,
+    /// How long the API goes on serving after a signal while `/readyz` says 503, so that requests are sent elsewhere;
+    /// absent for 2s with a store that processes share, and for none with SQLite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drain_delay: Option<Span>,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,quillwork_api=debug`.
     #[serde(deserialize_with = "log_filter")]
     pub(crate) log: String,
@@ -43,7 +57,8 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) limits: Limits,
-    /// By handler: how many of its stages run at once.
+    pub(crate) postgres: PostgresSettings,
+    /// By handler: how many of its stages run at once, and how often they start.
     pub(crate) stages: BTreeMap<String, StageSettings>,
     /// By name: what a job goes through.
     pub(crate) pipelines: BTreeMap<String, PipelineSettings>,
@@ -105,14 +120,46 @@ impl Default for Limits {
     }
 }
 
-/// One stage handler in this process.
+/// How this process uses its PostgreSQL database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StageSettings {
-    /// How many stages of this handler run at once.
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PostgresSettings {
+    /// Connections for reading at most. Besides these a process has one for writing and one that listens, and one more
+    /// that listens for the read models if it has the API or the projections.
     #[serde(deserialize_with = "positive")]
     #[schemars(range(min = 1))]
-    pub(crate) concurrency: u32,
+    pub(crate) max_connections: u32,
+    /// The URL leads to a PgBouncer in transaction mode: nothing is kept on a connection between transactions, and what
+    /// other processes write is found by polling.
+    pub(crate) pooled: bool,
+    /// How often to look at what other processes wrote, beside being notified.
+    pub(crate) poll_interval: Span,
+    /// Create and upgrade the schema at start; else only `quillwork migrate` does.
+    pub(crate) auto_migrate: bool,
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        Self { max_connections: 10, pooled: false, poll_interval: Span::millis(250), auto_migrate: true }
+    }
+}
+
+/// One stage handler in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StageSettings {
+    /// How many stages of this handler run at once in a process.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_positive")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub(crate) concurrency: Option<u32>,
+    /// How often stages of this handler start in all processes that share a Redis, such as `60/min`; absent for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Frequency")]
+    pub(crate) rate: Option<Frequency>,
+    /// How many may start at once after a rest; absent for one, or a tenth of what starts in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_positive")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub(crate) burst: Option<u32>,
 }
 
 /// One pipeline.
@@ -206,7 +253,7 @@ impl Default for BackoffSettings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let concurrency = |n| StageSettings { concurrency: n };
+        let concurrency = |n| StageSettings { concurrency: Some(n), ..StageSettings::default() };
         let pipeline = |handlers: &[&str]| PipelineSettings {
             stages: handlers.iter().map(|handler| PipelineStage::Handler((*handler).to_owned())).collect(),
         };
@@ -214,13 +261,17 @@ impl Default for Settings {
             data_dir: "./quillwork-data".into(),
             store: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            health_listen: None,
             default_pipeline: "article".into(),
             corpus: None,
+            redis: None,
             lease: Span::millis(10_000),
             shutdown_grace: Span::millis(30_000),
+            drain_delay: None,
             log: "info".into(),
             log_format: None,
             limits: Limits::default(),
+            postgres: PostgresSettings::default(),
             stages: BTreeMap::from([
                 ("research".into(), concurrency(4)),
                 ("generation".into(), concurrency(4)),
@@ -232,6 +283,17 @@ impl Default for Settings {
             ]),
         }
     }
+}
+
+impl Settings {
+    /// The URL of the PostgreSQL database, if the log is kept in one.
+    pub(crate) fn postgres_url(&self) -> Option<&str> {
+        self.store.as_deref().filter(|store| is_postgres(store))
+    }
+}
+
+fn is_postgres(store: &str) -> bool {
+    store.starts_with("postgres://") || store.starts_with("postgresql://")
 }
 
 impl<'de> Deserialize<'de> for PipelineStage {
@@ -270,6 +332,19 @@ fn positive<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + Display +
     }
 }
 
+fn some_positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    positive(deserializer).map(Some)
+}
+
+fn redis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RedisUrl>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
+}
+
+/// Without the credentials.
+fn shown<S: Serializer>(url: &Option<RedisUrl>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_ref().map(ToString::to_string).serialize(serializer)
+}
+
 fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
     if path.as_os_str().is_empty() {
@@ -287,18 +362,19 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
     })
 }
 
+fn optional_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(deserializer).map(Some)
+}
+
 fn store<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let url = String::deserialize(deserializer)?;
-    match url.split(':').next() {
-        Some("sqlite") if url == "sqlite" => Ok(Some(url)),
-        // The URL may hold a password and is not repeated.
-        Some("postgres" | "postgresql") => Err(D::Error::custom(
-            "PostgreSQL is not in this version; accepted: \"sqlite\", the default, a file in the data directory",
-        )),
-        Some(_) | None => Err(D::Error::custom(
-            "accepted: \"sqlite\", the default, a file in the data directory (set data_dir to move it)",
-        )),
+    let store = String::deserialize(deserializer)?;
+    if store == "sqlite" || is_postgres(&store) {
+        return Ok(Some(store));
     }
+    // A URL may hold a password and is not repeated.
+    Err(D::Error::custom(
+        "accepted: \"sqlite\", the default, a file in the data directory (set data_dir to move it), or the URL of a PostgreSQL database such as postgres://user:password@host/database",
+    ))
 }
 
 fn log_filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

@@ -10,9 +10,10 @@ use crate::id::Attempt;
 use crate::job::{ErrorClass, JobError};
 use crate::payload::{Payload, Sha256Digest};
 use crate::plan::Plan;
+use crate::queue::QueueEvent;
 use crate::time::Timestamp;
 
-/// An event of a job's stream.
+/// An event of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     JobSubmitted(Arc<JobSubmitted>),
@@ -24,6 +25,8 @@ pub enum Event {
     JobFailed(JobFailed),
     JobCancelled(JobCancelled),
     JobRetried(JobRetried),
+    /// Of the queues, and of no job.
+    Queue(QueueEvent),
 }
 
 /// A client asked for work. Everything the job needs is in here.

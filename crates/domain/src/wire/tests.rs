@@ -14,6 +14,7 @@ use crate::job::{
 };
 use crate::payload::{BlobRef, Payload, Sha256Digest};
 use crate::plan::{Backoff, Plan, PlannedStage};
+use crate::queue::{QueueLimited, QueuePaused, QueueResumed};
 use crate::time::Timestamp;
 
 fn raw(json: &str) -> Box<RawValue> {
@@ -21,7 +22,7 @@ fn raw(json: &str) -> Box<RawValue> {
 }
 
 /// An event of each kind, in the order of [`KINDS`], with every member set.
-pub(crate) fn one_of_each() -> [Event; 9] {
+pub(crate) fn one_of_each() -> [Event; 12] {
     let stage = PlannedStage {
         name: "research".into(),
         handler: "research".into(),
@@ -78,6 +79,12 @@ pub(crate) fn one_of_each() -> [Event; 9] {
         Event::JobFailed(JobFailed { error }),
         Event::JobCancelled(JobCancelled { reason: Some("superseded".into()) }),
         Event::JobRetried(JobRetried { stage: "research".into() }),
+        Event::Queue(QueueEvent::Paused(QueuePaused {
+            handler: "research".into(),
+            reason: Some("the provider is down".into()),
+        })),
+        Event::Queue(QueueEvent::Resumed(QueueResumed { handler: "research".into() })),
+        Event::Queue(QueueEvent::Limited(QueueLimited { handler: "research".into(), max_running: Some(20) })),
     ]
 }
 

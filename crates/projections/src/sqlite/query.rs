@@ -1,14 +1,15 @@
 //! What clients ask.
 
-use quillwork_domain::id::{Attempt, JobId, Position};
+use quillwork_domain::id::{Attempt, JobId, Position, Version};
 use quillwork_domain::job::Status;
 use quillwork_domain::time::Timestamp;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::{from_i64, to_i64};
 use crate::job_summary::{JobFilter, JobSummary};
 use crate::job_timeline::{TimelineEntry, TimelineOutcome};
+use crate::queues::QueueRow;
 use crate::read_models::ReadModelError;
 use crate::stats::Stats;
 
@@ -33,7 +34,7 @@ pub(crate) async fn jobs(
     due: Option<Result<Timestamp, Timestamp>>,
     limit: usize,
 ) -> Result<Vec<JobSummary>, ReadModelError> {
-    let JobFilter { status, pipeline, label, search, before } = filter;
+    let JobFilter { status, pipeline, tenant, label, search, before } = filter;
     // SQLite keeps no statistics here, and `+` hides a column from its planner: every query walks the rows of one
     // index (or the table) in the order of the list, so that it may stop at the limit. The label is the most selective,
     // then any status but completed, which most jobs have in the end.
@@ -41,6 +42,8 @@ pub(crate) async fn jobs(
     let by_status =
         !by_label && status.is_some_and(|status| status != Status::Completed || !narrowed(filter));
     let by_pipeline = !by_label && !by_status && search.is_none();
+    // In a file most jobs are of one tenant.
+    let by_tenant = by_pipeline && pipeline.is_none();
     let mut sql = QueryBuilder::<Sqlite>::new("SELECT job_summary.summary FROM ");
     let order = if let Some(label) = label {
         // A cross join is run from left to right.
@@ -59,6 +62,9 @@ pub(crate) async fn jobs(
     }
     if let Some(pipeline) = pipeline {
         sql.push(if by_pipeline { " AND pipeline = " } else { " AND +pipeline = " }).push_bind(pipeline);
+    }
+    if let Some(tenant) = tenant {
+        sql.push(if by_tenant { " AND tenant = " } else { " AND +tenant = " }).push_bind(tenant);
     }
     match due {
         Some(Ok(now)) => {
@@ -82,7 +88,7 @@ pub(crate) async fn jobs(
 
 /// True if more than the status restricts the list.
 fn narrowed(filter: &JobFilter) -> bool {
-    filter.pipeline.is_some() || filter.search.is_some()
+    filter.pipeline.is_some() || filter.tenant.is_some() || filter.search.is_some()
 }
 
 /// The attempts of one job, in order.
@@ -145,4 +151,26 @@ pub(crate) async fn due(pool: &SqlitePool, now: Timestamp) -> Result<u64, ReadMo
         .fetch_one(pool)
         .await?;
     Ok(from_i64(n))
+}
+
+/// The queues' controls, by handler.
+pub(crate) async fn queues(connection: &mut SqliteConnection) -> Result<Vec<QueueRow>, ReadModelError> {
+    let rows = sqlx::query(
+        "SELECT handler, paused, max_running, reason, changed_at, actor, version FROM queues ORDER BY handler",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(QueueRow {
+                handler: row.try_get("handler")?,
+                paused: row.try_get("paused")?,
+                max_running: row.try_get("max_running")?,
+                reason: row.try_get("reason")?,
+                changed_at: Timestamp::from_millis(row.try_get("changed_at")?),
+                actor: row.try_get("actor")?,
+                version: Version(from_i64(row.try_get("version")?)),
+            })
+        })
+        .collect()
 }

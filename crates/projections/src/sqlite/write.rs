@@ -20,9 +20,9 @@ const CHUNKS: [usize; 4] = [64, 16, 4, 1];
 /// Written as rows of parameters, one text per chunk size: a summary is too long to go through JSON in JSON.
 static UPSERT_JOBS: LazyLock<[String; 4]> = LazyLock::new(|| {
     CHUNKS.map(|n_rows| {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?)"; n_rows].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; n_rows].join(", ");
         format!(
-            "INSERT INTO job_summary (submitted_position, id, status, pipeline, due_at, search, summary)
+            "INSERT INTO job_summary (submitted_position, id, status, pipeline, tenant, due_at, search, summary)
              VALUES {rows}
              ON CONFLICT (submitted_position) DO UPDATE SET
                  status = excluded.status, due_at = excluded.due_at, summary = excluded.summary"
@@ -46,6 +46,10 @@ const ADD_STATS: &str = "
     SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1) WHERE true
     ON CONFLICT (name) DO UPDATE SET value = value + excluded.value";
 
+const UPSERT_QUEUE: &str = "
+    INSERT OR REPLACE INTO queues (handler, paused, max_running, reason, changed_at, actor, version)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
 const MOVE_CHECKPOINT: &str = "UPDATE checkpoint SET position = ?1, hash = ?2 WHERE id = 1 AND position = ?3";
 
 const SELECT_ROWS: &str =
@@ -67,7 +71,7 @@ pub(crate) async fn write(
     after: Checkpoint,
     changes: &Changes,
 ) -> Result<(), ReadModelError> {
-    let Changes { jobs, labels, timeline, stats, through } = changes;
+    let Changes { jobs, labels, timeline, stats, queues, through } = changes;
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
 
     // First, so that a second projector finds out before it writes.
@@ -96,6 +100,7 @@ pub(crate) async fn write(
                     .bind(job.id.0.as_bytes().as_slice())
                     .bind(job.status.as_str())
                     .bind(&job.pipeline)
+                    .bind(&job.tenant)
                     .bind(due_at.map(Timestamp::as_millis))
                     .bind(job.topic.to_lowercase())
                     .bind(serde_json::to_string(job)?);
@@ -132,6 +137,19 @@ pub(crate) async fn write(
     }
 
     sqlx::query(ADD_STATS).bind(serde_json::to_string(&stats.rows())?).execute(&mut *tx).await?;
+    // Operators make few of these.
+    for row in queues.values() {
+        sqlx::query(UPSERT_QUEUE)
+            .bind(&row.handler)
+            .bind(row.paused)
+            .bind(row.max_running)
+            .bind(&row.reason)
+            .bind(row.changed_at.as_millis())
+            .bind(&row.actor)
+            .bind(to_i64(row.version.0))
+            .execute(&mut *tx)
+            .await?;
+    }
     tx.commit().await?;
     Ok(())
 }

@@ -8,10 +8,11 @@ use proptest::prelude::*;
 use quillwork_app::ports::store::{Entry, Head};
 use quillwork_domain::chain;
 use quillwork_domain::envelope::{Meta, Recorded};
-use quillwork_domain::id::JobId;
-use quillwork_domain::job::{Command, ErrorClass, Job, JobSubmitted, Usage, decide, evolve};
+use quillwork_domain::id::{JobId, StreamId, Version};
+use quillwork_domain::job::{Command, ErrorClass, Event, Job, JobSubmitted, Usage, decide, evolve};
 use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage};
+use quillwork_domain::queue::{self, QueueCommand, Queues};
 use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
 use serde_json::value::RawValue;
@@ -35,6 +36,7 @@ pub(super) enum Step {
 pub(super) struct History {
     pub(super) entries: Vec<Entry>,
     pub(super) jobs: BTreeMap<JobId, Job>,
+    pub(super) queues: Queues,
     now: i64,
 }
 
@@ -113,32 +115,45 @@ impl History {
         };
         let mut job = job;
         for event in decide(&job, command).unwrap_or_default() {
-            let encoded = wire::encode(&event).unwrap();
-            let head = self.head();
             let version = job.version.next();
             job = evolve(job, &event);
-            let mut recorded = Recorded {
-                position: head.position.next(),
-                job: id,
-                version,
-                event_id: Uuid::from_u128(u128::from(head.position.0)),
-                kind: encoded.kind.into(),
-                schema_version: encoded.schema_version,
-                data: encoded.data,
-                meta: Meta {
-                    actor: "client".into(),
-                    tenant: "default".into(),
-                    correlation_id: Uuid::nil(),
-                    causation_id: None,
-                    traceparent: None,
-                },
-                recorded_at: at,
-                hash: chain::GENESIS,
-            };
-            recorded.hash = chain::link(&head.hash, &recorded);
-            self.entries.push(Entry { recorded, event });
+            self.record(StreamId::Job(id), version, event);
         }
         self.jobs.insert(id, job);
+    }
+
+    /// Gives a command of an operator.
+    pub(super) fn control(&mut self, command: QueueCommand) {
+        self.now += 7;
+        for event in queue::decide(&self.queues, command) {
+            self.queues = queue::evolve(std::mem::take(&mut self.queues), &event);
+            self.record(StreamId::Queues, self.queues.version, Event::Queue(event));
+        }
+    }
+
+    fn record(&mut self, stream: StreamId, version: Version, event: Event) {
+        let encoded = wire::encode(&event).unwrap();
+        let head = self.head();
+        let mut recorded = Recorded {
+            position: head.position.next(),
+            stream,
+            version,
+            event_id: Uuid::from_u128(u128::from(head.position.0)),
+            kind: encoded.kind.into(),
+            schema_version: encoded.schema_version,
+            data: encoded.data,
+            meta: Meta {
+                actor: "client".into(),
+                tenant: if stream == StreamId::Job(job_id(4)) { "other" } else { "default" }.into(),
+                correlation_id: Uuid::nil(),
+                causation_id: None,
+                traceparent: None,
+            },
+            recorded_at: Timestamp::from_millis(self.now),
+            hash: chain::GENESIS,
+        };
+        recorded.hash = chain::link(&head.hash, &recorded);
+        self.entries.push(Entry { recorded, event });
     }
 
     pub(super) fn head(&self) -> Head {
@@ -164,11 +179,37 @@ pub(super) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
         1 => Just(Step::Retry),
         1 => Just(Step::Abandon),
     ];
-    prop::collection::vec((0_u8..6, step), 1..n_steps).prop_map(|steps| {
+    let act = prop_oneof![
+        9 => (0_u8..6, step).prop_map(|(job, step)| Act::Step(job, step)),
+        1 => control().prop_map(Act::Control),
+    ];
+    prop::collection::vec(act, 1..n_steps).prop_map(|acts| {
         let mut history = History::default();
-        for (job, step) in steps {
-            history.step(job_id(job), step);
+        for act in acts {
+            match act {
+                Act::Step(job, step) => history.step(job_id(job), step),
+                Act::Control(command) => history.control(command),
+            }
         }
         history
     })
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Step(u8, Step),
+    Control(QueueCommand),
+}
+
+fn control() -> impl Strategy<Value = QueueCommand> {
+    let handler = || prop::sample::select(vec!["echo".to_owned(), "research".to_owned()]);
+    prop_oneof![
+        (handler(), any::<bool>()).prop_map(|(handler, why)| QueueCommand::Pause {
+            handler,
+            reason: why.then(|| "bill".to_owned()),
+        }),
+        handler().prop_map(|handler| QueueCommand::Resume { handler }),
+        (handler(), prop::option::of(0_u32..3))
+            .prop_map(|(handler, max_running)| QueueCommand::Limit { handler, max_running }),
+    ]
 }

@@ -8,7 +8,7 @@ use quillwork_app::ports::store::{
     Entry, Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey,
 };
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 
 /// Serves events from memory, exactly as given.
@@ -31,8 +31,13 @@ impl LogReader for MemoryLog {
         Ok(self.0.last().map_or(Head::EMPTY, |event| Head { position: event.position, hash: event.hash }))
     }
 
-    async fn stream(&self, job: JobId, after: u64, limit: usize) -> Result<Vec<Recorded>, StoreError> {
-        let events = self.0.iter().filter(|event| event.job == job && event.version.0 > after);
+    async fn stream(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let events = self.0.iter().filter(|event| event.stream == stream && event.version > after);
         Ok(events.take(limit).cloned().collect())
     }
 

@@ -6,8 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::history::{History, Step, job_id};
 use super::log::MemoryLog;
-use crate::projector::{Projector, ProjectorError, Tables};
-use crate::read_models::{Health, ReadModels};
+use super::place::{Place, in_every_place};
+use crate::projector::{Projector, ProjectorError};
+use crate::read_models::Health;
 
 fn history() -> History {
     let mut history = History::default();
@@ -18,15 +19,16 @@ fn history() -> History {
     history
 }
 
-async fn open(log: &MemoryLog, folder: &tempfile::TempDir) -> ReadModels {
-    ReadModels::open(&folder.path().join("read.db"), log).await.unwrap()
-}
+in_every_place!(
+    follows_the_log_and_tells_who_waits,
+    stops_at_a_hole,
+    stops_at_an_event_that_it_cannot_read,
+    stops_at_a_missing_version,
+);
 
-#[tokio::test]
-async fn follows_the_log_and_tells_who_waits() {
-    let folder = tempfile::tempdir().unwrap();
+async fn follows_the_log_and_tells_who_waits(place: Place) {
     let log = MemoryLog::new(&history().entries);
-    let models = open(&log, &folder).await;
+    let models = place.open(&log).await;
     assert!(!models.wait_for(Position(1), Duration::from_millis(5)).await);
     let shutdown = CancellationToken::new();
     let projector = tokio::spawn(Projector::run(models.clone(), log.feed(), shutdown.clone()));
@@ -37,12 +39,10 @@ async fn follows_the_log_and_tells_who_waits() {
     assert_eq!(models.health(), Health::Idle);
 }
 
-#[tokio::test]
-async fn stops_at_a_hole() {
-    let folder = tempfile::tempdir().unwrap();
+async fn stops_at_a_hole(place: Place) {
     let mut log = MemoryLog::new(&history().entries);
     log.0.remove(3);
-    let models = open(&log, &folder).await;
+    let models = place.open(&log).await;
     let error = Projector::run(models.clone(), log.feed(), CancellationToken::new()).await.unwrap_err();
     assert!(
         matches!(error, ProjectorError::Feed(FeedError::Hole { expected: Position(4), .. })),
@@ -52,39 +52,34 @@ async fn stops_at_a_hole() {
     assert_eq!(models.position(), Position(0));
 }
 
-#[tokio::test]
-async fn stops_at_an_event_that_it_cannot_read() {
-    let folder = tempfile::tempdir().unwrap();
+async fn stops_at_an_event_that_it_cannot_read(place: Place) {
     let mut log = MemoryLog::new(&history().entries);
     log.0[7].kind = "JobTeleported".into();
-    let models = open(&log, &folder).await;
+    let models = place.open(&log).await;
     let error = Projector::run(models.clone(), log.feed(), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error, ProjectorError::Feed(FeedError::Undecodable { position: Position(8), .. })));
     let Health::Failed(reason) = models.health() else { panic!() };
     assert!(reason.contains("JobTeleported"), "{reason}");
 }
 
-#[tokio::test]
-async fn stops_at_a_missing_version() {
-    let folder = tempfile::tempdir().unwrap();
+async fn stops_at_a_missing_version(place: Place) {
     let mut history = history();
     history.entries[5].recorded.version.0 += 1;
     let log = MemoryLog::new(&history.entries);
-    let models = open(&log, &folder).await;
+    let models = place.open(&log).await;
     let error = Projector::run(models, log.feed(), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error, ProjectorError::OutOfStep(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_second_projector_writes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("read.db");
+async fn a_second_projector_of_a_file_writes_nothing() {
+    let place = Place::sqlite();
     let history = history();
-    let mut first = Tables::open(&path).await.unwrap();
-    let mut second = Tables::open(&path).await.unwrap();
+    let mut first = place.tables().await;
+    let mut second = place.tables().await;
     first.project(&[&history.entries]).await.unwrap();
     second.project(&[&history.entries[..4]]).await.unwrap_err();
-    let models = ReadModels::open(&path, &MemoryLog::new(&history.entries)).await.unwrap();
+    let models = place.open(&MemoryLog::new(&history.entries)).await;
     assert_eq!(models.stats().await.unwrap().jobs.submitted, 4);
     assert_eq!(models.position(), Position(8));
 }

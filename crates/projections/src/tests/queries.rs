@@ -1,14 +1,15 @@
 use quillwork_domain::id::Position;
-use quillwork_domain::job::Status;
+use quillwork_domain::job::{ErrorClass, Event, Status};
 
 use super::history::{History, Step, job_id};
-use super::log::MemoryLog;
+use super::place::{Place, in_every_place};
 use crate::job_summary::JobFilter;
-use crate::projector::Tables;
 use crate::read_models::ReadModels;
 
+in_every_place!(filters, counters_follow_the_clock, one_job_and_its_attempts, filters_combine);
+
 /// Jobs 0 to 4: queued with a label, due, scheduled, running, cancelled.
-async fn models(folder: &tempfile::TempDir) -> ReadModels {
+async fn models(place: &Place) -> ReadModels {
     let mut history = History::default();
     let submit = |run_at, labels| Step::Submit { run_at, labels };
     history.step(job_id(0), submit(None, true));
@@ -18,9 +19,7 @@ async fn models(folder: &tempfile::TempDir) -> ReadModels {
     history.step(job_id(3), Step::Start);
     history.step(job_id(4), submit(None, true));
     history.step(job_id(4), Step::Cancel);
-    let path = folder.path().join("read.db");
-    Tables::open(&path).await.unwrap().project(&[&history.entries]).await.unwrap();
-    ReadModels::open(&path, &MemoryLog::new(&history.entries)).await.unwrap()
+    place.with(&history).await
 }
 
 #[track_caller]
@@ -44,12 +43,11 @@ fn check(models: &ReadModels, filter: JobFilter, expected: &[u8]) -> impl Future
     }
 }
 
-#[tokio::test]
-async fn filters() {
-    let folder = tempfile::tempdir().unwrap();
-    let models = models(&folder).await;
+async fn filters(place: Place) {
+    let models = models(&place).await;
     let status = |status| JobFilter { status: Some(status), ..JobFilter::default() };
     let label = |label: &str| JobFilter { label: Some(label.into()), ..JobFilter::default() };
+    let tenant = |tenant: &str| JobFilter { tenant: Some(tenant.into()), ..JobFilter::default() };
     let search = |text: &str| JobFilter { search: Some(text.into()), ..JobFilter::default() };
     check(&models, JobFilter::default(), &[4, 3, 2, 1, 0]).await;
     check(&models, status(Status::Queued), &[1, 0]).await;
@@ -58,6 +56,8 @@ async fn filters() {
     check(&models, status(Status::Failed), &[]).await;
     check(&models, label("team:blue"), &[4, 0]).await;
     check(&models, label("team:%"), &[]).await;
+    check(&models, tenant("other"), &[4]).await;
+    check(&models, tenant("nobody"), &[]).await;
     check(&models, JobFilter { status: Some(Status::Queued), ..label("team:blue") }, &[0]).await;
     check(&models, search("gRÖSSE"), &[]).await;
     check(&models, search("GRÖßE\" of"), &[4, 3, 2, 1, 0]).await;
@@ -70,20 +70,16 @@ async fn filters() {
     .await;
 }
 
-#[tokio::test]
-async fn counters_follow_the_clock() {
-    let folder = tempfile::tempdir().unwrap();
-    let stats = models(&folder).await.stats().await.unwrap();
+async fn counters_follow_the_clock(place: Place) {
+    let stats = models(&place).await.stats().await.unwrap();
     assert_eq!((stats.jobs.submitted, stats.jobs.queued, stats.jobs.scheduled), (5, 2, 1));
     assert_eq!((stats.jobs.running, stats.jobs.cancelled), (1, 1));
     assert_eq!(stats.stages["stage-0"].started, 1);
     assert_eq!(stats.position, Position(7));
 }
 
-#[tokio::test]
-async fn one_job_and_its_attempts() {
-    let folder = tempfile::tempdir().unwrap();
-    let models = models(&folder).await;
+async fn one_job_and_its_attempts(place: Place) {
+    let models = models(&place).await;
     let job = models.job(job_id(1)).await.unwrap().unwrap();
     assert_eq!((job.status, job.topic.as_str()), (Status::Queued, "The \"Größe\" of\nthings"));
     assert_eq!(models.job(job_id(9)).await.unwrap(), None);
@@ -92,27 +88,43 @@ async fn one_job_and_its_attempts() {
     assert_eq!(models.timeline(job_id(9)).await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn filters_combine() {
-    let folder = tempfile::tempdir().unwrap();
-    let models = models(&folder).await;
+async fn filters_combine(place: Place) {
+    let models = models(&place).await;
     let all = models.jobs(&JobFilter::default(), 10).await.unwrap().items;
     let statuses = std::iter::once(None).chain(Status::ALL.map(Some));
     for status in statuses {
-        for mask in 0..8 {
+        for mask in 0..16 {
             let filter = JobFilter {
                 status,
                 pipeline: (mask & 1 != 0).then(|| "echo".to_owned()),
                 label: (mask & 2 != 0).then(|| "team:blue".to_owned()),
                 search: (mask & 4 != 0).then(|| "things".to_owned()),
+                tenant: (mask & 8 != 0).then(|| "default".to_owned()),
                 before: None,
             };
             let fits = all.iter().filter(|job| status.is_none_or(|status| job.status == status));
             let fits = fits.filter(|job| mask & 2 == 0 || job.labels.contains_key("team"));
+            let fits = fits.filter(|job| mask & 8 == 0 || job.tenant == "default");
             let expected: Vec<_> = fits.map(|job| job.id).collect();
             let found: Vec<_> =
                 models.jobs(&filter, 10).await.unwrap().items.iter().map(|job| job.id).collect();
             assert_eq!(found, expected, "{filter:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_character_that_postgres_cannot_store_stops_nobody() {
+    let mut history = History::default();
+    history.step(job_id(0), Step::Submit { run_at: None, labels: true });
+    history.step(job_id(0), Step::Start);
+    history.step(job_id(0), Step::Fail(ErrorClass::Permanent));
+    for entry in &mut history.entries {
+        if let Event::StageFailed(failed) = &mut entry.event {
+            failed.error = "half a\0string".into();
+        }
+    }
+    let place = Place::postgres();
+    let timeline = place.with(&history).await.timeline(job_id(0)).await.unwrap();
+    assert_eq!(timeline[0].error.as_deref(), Some("half a\u{fffd}string"));
 }

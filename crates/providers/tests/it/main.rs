@@ -1,9 +1,17 @@
-//! The adapters against real files: one binary, one module per subject.
-#![expect(clippy::unwrap_used, reason = "what the tests share asserts by panicking, too")]
+//! The adapters against real files and a real Redis: one binary, one module per subject.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what the tests share asserts by panicking, too"
+)]
 
+mod cache;
 mod digest;
 mod formats;
 mod index;
 mod library;
+mod log;
 mod properties;
+mod rate_limiter;
+mod redis_away;
 mod relevance;

@@ -1,12 +1,16 @@
 //! The writer: one connection, one transaction per batch, one row per prepared statement.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
+use quillwork_app::clock;
 use quillwork_app::ports::store::{
-    Batch, CommitError, Head, Holder, IdempotencyKey, KeyOwner, LeaseToken, LogWriter, StoreError, Task,
-    TaskKey, TaskWrite,
+    Batch, Claim, CommitError, Head, Holder, IdempotencyKey, KeyOwner, LeaseToken, LogWriter, StoreError,
+    Survey, Task, TaskKey, TaskWrite,
 };
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
@@ -17,21 +21,42 @@ use crate::sqlite::claims;
 use crate::sqlite::rows::{self, EVENT_COLUMNS, store_error};
 
 /// Its methods block their thread for the length of a transaction: the engine has a thread of its own.
+///
+/// Nobody else writes while it lives, so what counting would tell is kept in memory.
 pub struct SqliteWriter {
     conn: Connection,
     checkpointer: Checkpointer,
+    backlog: u64,
+    queue: Position,
 }
 
 impl SqliteWriter {
-    pub(super) fn new(conn: Connection, checkpointer: Checkpointer) -> Self {
-        Self { conn, checkpointer }
+    pub(super) fn new(conn: Connection, checkpointer: Checkpointer) -> rusqlite::Result<Self> {
+        let backlog = conn.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0))?;
+        let queue = head(&conn)?.position;
+        Ok(Self { conn, checkpointer, backlog, queue })
     }
 }
 
 #[async_trait]
 impl LogWriter for SqliteWriter {
-    async fn head(&mut self) -> Result<Head, StoreError> {
-        head(&self.conn).map_err(store_error)
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    async fn survey(&mut self) -> Result<Survey, StoreError> {
+        let head = head(&self.conn).map_err(store_error)?;
+        let (backlog, queue) = (self.backlog, self.queue);
+        Ok(Survey { head, backlog, queue, now: clock::now(), shared: false })
+    }
+
+    /// Others are out as it is.
+    async fn lock(&mut self) -> Result<Survey, StoreError> {
+        self.survey().await
+    }
+
+    async fn unlock(&mut self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn commit(&mut self, expected: Head, batch: &Batch) -> Result<(), CommitError> {
@@ -40,28 +65,43 @@ impl LogWriter for SqliteWriter {
             return Err(CommitError::HeadMoved);
         }
         let bytes = append(&tx, batch).map_err(commit_error)?;
+        let mut lost = Vec::new();
+        let mut backlog = self.backlog;
         for write in &batch.tasks {
             let changed = write_task(&tx, write).map_err(commit_error)?;
             if changed != 1 {
-                return Err(CommitError::Fenced(write_key(write)));
+                lost.push(write_key(write));
+                continue;
+            }
+            match write {
+                TaskWrite::Insert { .. } => backlog += 1,
+                TaskWrite::Delete { .. } => backlog -= 1,
+                TaskWrite::Move { .. } => {}
             }
         }
+        if !lost.is_empty() {
+            return Err(CommitError::Fenced(lost));
+        }
         tx.commit().map_err(commit_error)?;
+        self.backlog = backlog;
+        if batch.adds_to_queue() {
+            self.queue = batch.entries.last().map_or(expected.position, |last| last.recorded.position);
+        }
         // Pages are written whole, whatever was changed in them.
         self.checkpointer.note(bytes * 2 + 32 * 1_024);
         Ok(())
     }
 
-    async fn load(&mut self, jobs: &[JobId]) -> Result<Vec<Vec<Recorded>>, StoreError> {
-        let load = |job: &JobId| {
+    async fn load(&mut self, streams: &[(StreamId, Version)]) -> Result<Vec<Vec<Recorded>>, StoreError> {
+        let load = |(stream, after): &(StreamId, Version)| {
             self.conn
                 .prepare_cached(&format!(
-                    "SELECT {EVENT_COLUMNS} FROM events WHERE stream = ?1 ORDER BY version"
+                    "SELECT {EVENT_COLUMNS} FROM events WHERE stream = ?1 AND version > ?2 ORDER BY version"
                 ))?
-                .query_map([job.0.as_bytes()], rows::recorded)?
+                .query_map(params![stream.to_uuid().as_bytes(), after.0], rows::recorded)?
                 .collect()
         };
-        jobs.iter().map(load).collect::<rusqlite::Result<_>>().map_err(store_error)
+        streams.iter().map(load).collect::<rusqlite::Result<_>>().map_err(store_error)
     }
 
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError> {
@@ -74,12 +114,21 @@ impl LogWriter for SqliteWriter {
         keys.iter().map(owner).collect::<rusqlite::Result<_>>().map_err(store_error)
     }
 
-    async fn ready(&mut self, handler: &str, now: Timestamp, limit: usize) -> Result<Vec<Task>, StoreError> {
-        claims::ready(&self.conn, handler, now, limit).map_err(store_error)
+    async fn ready(&mut self, claims: &[Claim], now: Timestamp) -> Result<Vec<Vec<Task>>, StoreError> {
+        let ready = |claim| claims::ready(&self.conn, claim, now);
+        claims.iter().map(ready).collect::<rusqlite::Result<_>>().map_err(store_error)
     }
 
-    async fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        claims::next_due(&self.conn, now).map_err(store_error)
+    async fn next_due(
+        &mut self,
+        handlers: &[Arc<str>],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        claims::next_due(&self.conn, handlers, now).map_err(store_error)
+    }
+
+    async fn held_by_handler(&mut self, handlers: &[Arc<str>]) -> Result<Vec<u64>, StoreError> {
+        claims::held_by_handler(&self.conn, handlers).map_err(store_error)
     }
 
     async fn handlers(&mut self) -> Result<Vec<String>, StoreError> {
@@ -92,25 +141,24 @@ impl LogWriter for SqliteWriter {
         handlers().map_err(store_error)
     }
 
-    async fn backlog(&mut self) -> Result<u64, StoreError> {
-        self.conn.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0)).map_err(store_error)
+    async fn open_lease(&mut self, worker: &str, ttl: Duration) -> Result<LeaseToken, StoreError> {
+        claims::open_lease(&self.conn, worker, clock::now().plus(ttl)).map_err(store_error)
     }
 
-    async fn open_lease(&mut self, worker: &str, until: Timestamp) -> Result<LeaseToken, StoreError> {
-        claims::open_lease(&self.conn, worker, until).map_err(store_error)
+    async fn renew_lease(&mut self, lease: LeaseToken, ttl: Duration) -> Result<bool, StoreError> {
+        claims::renew_lease(&self.conn, lease, clock::now().plus(ttl)).map_err(store_error)
     }
 
-    async fn renew_lease(&mut self, lease: LeaseToken, until: Timestamp) -> Result<bool, StoreError> {
-        claims::renew_lease(&self.conn, lease, until).map_err(store_error)
+    async fn close_lease(&mut self, lease: LeaseToken) -> Result<(), StoreError> {
+        claims::close_lease(&self.conn, lease).map_err(store_error)
     }
 
     async fn orphans(
         &mut self,
         mine: LeaseToken,
-        now: Timestamp,
         limit: usize,
     ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
-        claims::orphans(&self.conn, mine, now, limit).map_err(store_error)
+        claims::orphans(&self.conn, mine, clock::now(), limit).map_err(store_error)
     }
 
     async fn held(&mut self, lease: LeaseToken) -> Result<Vec<TaskKey>, StoreError> {
@@ -131,9 +179,13 @@ impl LogWriter for SqliteWriter {
             for (key, owner) in keys {
                 insert_key(&tx, key, owner)?;
             }
-            tx.commit()
+            let head = head(&tx)?;
+            tx.commit()?;
+            Ok(head.position)
         };
-        replace().map_err(store_error)
+        self.queue = replace().map_err(store_error)?;
+        self.backlog = tasks.len() as u64;
+        Ok(())
     }
 }
 
@@ -155,7 +207,7 @@ fn append(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<usize> {
         bytes += event.data.len() + meta.len() + 128;
         insert.execute(params![
             event.position.0,
-            event.job.0.as_bytes(),
+            event.stream.to_uuid().as_bytes(),
             event.version.0,
             event.event_id.as_bytes(),
             event.kind,
@@ -188,12 +240,13 @@ fn insert_key(tx: &Transaction<'_>, key: &IdempotencyKey, owner: &KeyOwner) -> r
 
 fn insert_task(tx: &Transaction<'_>, task: &Task, lease: Option<LeaseToken>) -> rusqlite::Result<usize> {
     tx.prepare_cached(
-        "INSERT INTO tasks (stream, stage, handler, priority, run_at, lease) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO tasks (stream, stage, handler, tenant, priority, run_at, lease) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute(params![
         task.key.job.0.as_bytes(),
         task.key.stage.0,
         &*task.handler,
+        &*task.tenant,
         task.priority,
         task.run_at.as_millis(),
         lease.map(|lease| lease.0),

@@ -8,7 +8,7 @@ use quillwork_app::ports::store::{
     Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey,
 };
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::Semaphore;
@@ -83,12 +83,17 @@ impl LogReader for SqliteReader {
         self.read(head).await
     }
 
-    async fn stream(&self, job: JobId, after: u64, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+    async fn stream(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
         self.read(move |conn| {
             conn.prepare_cached(&format!(
                 "SELECT {EVENT_COLUMNS} FROM events WHERE stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3"
             ))?
-            .query_map(params![job.0.as_bytes(), after, rows_limit(limit)], rows::recorded)?
+            .query_map(params![stream.to_uuid().as_bytes(), after.0, rows_limit(limit)], rows::recorded)?
             .collect()
         })
         .await

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use quillwork_app::ports::store::{KeyOwner, LeaseToken, StoreError, Task, TaskKey};
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position, Version};
+use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::plan::StageIndex;
 use quillwork_domain::time::Timestamp;
@@ -18,7 +18,7 @@ pub(super) const EVENT_COLUMNS: &str =
     "position, stream, version, event_id, kind, schema_version, data, meta, recorded_at, hash";
 
 /// The columns that [`task`] reads, in order.
-pub(super) const TASK_COLUMNS: &str = "stream, stage, handler, priority, run_at, lease";
+pub(super) const TASK_COLUMNS: &str = "stream, stage, handler, tenant, priority, run_at, lease";
 
 pub(super) fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     let position: i64 = row.get(0)?;
@@ -46,7 +46,7 @@ fn shaped(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     }
     Ok(Recorded {
         position: Position(row.get(0)?),
-        job: JobId(Uuid::from_bytes(row.get(1)?)),
+        stream: StreamId::from_uuid(Uuid::from_bytes(row.get(1)?)),
         version: Version(row.get(2)?),
         event_id: Uuid::from_bytes(row.get(3)?),
         kind: wire::kind_named(row.get_ref(4)?.as_str().map_err(|error| damaged(4, error))?),
@@ -60,13 +60,15 @@ fn shaped(row: &Row<'_>) -> rusqlite::Result<Recorded> {
 
 pub(super) fn task(row: &Row<'_>) -> rusqlite::Result<(Task, Option<LeaseToken>)> {
     let handler: String = row.get(2)?;
+    let tenant: String = row.get(3)?;
     let task = Task {
         key: key(row)?,
         handler: handler.into(),
-        priority: row.get(3)?,
-        run_at: Timestamp::from_millis(row.get(4)?),
+        tenant: tenant.into(),
+        priority: row.get(4)?,
+        run_at: Timestamp::from_millis(row.get(5)?),
     };
-    Ok((task, row.get::<_, Option<i64>>(5)?.map(LeaseToken)))
+    Ok((task, row.get::<_, Option<i64>>(6)?.map(LeaseToken)))
 }
 
 /// The key of a task, from the first two columns.

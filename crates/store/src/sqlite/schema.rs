@@ -9,7 +9,10 @@ use crate::sqlite::rows::store_error;
 const APPLICATION_ID: i64 = 0x5177_726b;
 
 /// Every migration, oldest first. `PRAGMA user_version` counts those applied.
-const MIGRATIONS: &[&str] = &[include_str!("../../../../migrations/sqlite/log/0001_create_log.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../../migrations/sqlite/log/0001_create_log.sql"),
+    include_str!("../../../../migrations/sqlite/log/0002_tenants_and_held_tasks.sql"),
+];
 
 /// Brings the file to the newest schema. Refuses a file that is not ours or is newer than this program.
 pub(super) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {

@@ -73,6 +73,28 @@ fn a_newer_schema_is_refused() {
     assert!(error.contains("newer version"), "{error}");
 }
 
+/// Of the schema that was released first.
+#[tokio::test]
+async fn tasks_of_before_belong_to_the_default_tenant() {
+    let dir = InTempDir::new();
+    let conn = Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
+    conn.execute_batch(include_str!("../../../../migrations/sqlite/log/0001_create_log.sql")).unwrap();
+    conn.execute_batch(
+        "INSERT INTO tasks VALUES (x'00000000000000000000000000000001', 0, 'echo', 0, 1, NULL), (x'00000000000000000000000000000002', 0, 'echo', 0, 1, 7);
+         INSERT INTO leases VALUES (7, 'me', 99);
+         PRAGMA application_id = 0x5177726b; PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(conn);
+    let (mut writer, reader) = open(&dir.own()).unwrap();
+    let tasks = reader.tasks(None, 10).await.unwrap();
+    assert_eq!(tasks.iter().map(|(task, _)| &*task.tenant).collect::<Vec<_>>(), ["default", "default"]);
+    let lease = writer.open_lease("me", conformance::TTL).await.unwrap();
+    assert!(lease.0 > 7);
+    assert_eq!(writer.orphans(lease, 10).await.unwrap().len(), 1);
+    assert_eq!(writer.survey().await.unwrap().backlog, 2);
+}
+
 #[tokio::test]
 async fn a_damaged_row_is_named() {
     let dir = InTempDir::new();
@@ -98,7 +120,11 @@ fn no_hot_statement_scans_a_table() {
     let _open = open(&dir.own()).unwrap();
     let conn = Connection::open(dir.0.path().join(LOG_FILE)).unwrap();
     for sql in [
-        "SELECT stream FROM tasks WHERE lease IS NULL AND handler = 'h' AND priority = 0 AND run_at <= 5 ORDER BY run_at, stream, stage LIMIT 9",
+        "SELECT stream FROM tasks WHERE lease IS NULL AND handler = 'h' AND tenant = 't' AND priority = 0 AND run_at <= 5 ORDER BY run_at, stream, stage LIMIT 9",
+        "SELECT tenant FROM tasks WHERE lease IS NULL AND handler = 'h' AND tenant > 't' ORDER BY tenant LIMIT 1",
+        "SELECT priority FROM tasks WHERE lease IS NULL AND handler = 'h' AND tenant = 't' AND priority < 5 ORDER BY priority DESC LIMIT 1",
+        "SELECT run_at FROM tasks WHERE lease IS NULL AND handler = 'h' AND run_at > 5 ORDER BY run_at LIMIT 1",
+        "SELECT stream, stage FROM tasks WHERE lease = 5",
         "SELECT version FROM events WHERE stream = x'00' ORDER BY version",
         "SELECT version FROM events WHERE position > 5 ORDER BY position LIMIT 5",
         "DELETE FROM tasks WHERE stream = x'00' AND stage = 0 AND lease IS 1",

@@ -1,7 +1,7 @@
 //! Whatever is changed after the fact is found and named.
 
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position, Version};
+use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::time::Timestamp;
 use uuid::Uuid;
@@ -72,12 +72,12 @@ type Field = (&'static str, fn(&Recorded) -> usize, fn(&mut Recorded, usize));
 const FIELDS: [Field; 14] = [
     ("position", |_| 8, |event, byte| event.position = Position(event.position.0 ^ (1 << (8 * byte)))),
     (
-        "job",
+        "stream",
         |_| 16,
         |event, byte| {
-            let mut id = event.job.0;
+            let mut id = event.stream.to_uuid();
             flip_uuid(&mut id, byte);
-            event.job = JobId(id);
+            event.stream = StreamId::from_uuid(id);
         },
     ),
     ("version", |_| 8, |event, byte| event.version = Version(event.version.0 ^ (1 << (8 * byte)))),

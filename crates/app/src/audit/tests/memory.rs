@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use quillwork_domain::chain;
 use quillwork_domain::envelope::{Meta, Recorded};
 use quillwork_domain::export::ExportedEvent;
-use quillwork_domain::id::{Attempt, JobId, Position};
+use quillwork_domain::id::{Attempt, JobId, Position, StreamId, Version};
 use quillwork_domain::job::{
     Command, ErrorClass, Event, Job, JobSubmitted, TaskChange, decide, evolve, react,
 };
@@ -60,7 +60,7 @@ impl Memory {
         let encoded = wire::encode(event).unwrap();
         let mut recorded = Recorded {
             position: head.position.next(),
-            job,
+            stream: job.into(),
             version: state.version.next(),
             event_id: Uuid::from_u128(0xABCD_0000 + u128::from(head.position.0)),
             kind: encoded.kind.into(),
@@ -93,7 +93,10 @@ impl Memory {
         let mut open = |stage: StageIndex, submitted: &JobSubmitted, run_at: Timestamp| {
             let key = TaskKey { job, stage };
             let handler = submitted.plan.get(stage).unwrap().handler.as_str().into();
-            self.tasks.insert(key, (Task { key, handler, priority: submitted.priority, run_at }, None));
+            self.tasks.insert(
+                key,
+                (Task { key, handler, tenant: "default".into(), priority: submitted.priority, run_at }, None),
+            );
         };
         let submitted = if let Event::JobSubmitted(submitted) = event {
             submitted
@@ -248,8 +251,13 @@ impl LogReader for Memory {
         Ok(self.head.unwrap_or(Head::EMPTY))
     }
 
-    async fn stream(&self, job: JobId, after: u64, limit: usize) -> Result<Vec<Recorded>, StoreError> {
-        let events = self.events.iter().filter(|event| event.job == job && event.version.0 > after);
+    async fn stream(
+        &self,
+        stream: StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let events = self.events.iter().filter(|event| event.stream == stream && event.version > after);
         Ok(events.take(limit).cloned().collect())
     }
 

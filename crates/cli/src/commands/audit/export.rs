@@ -5,11 +5,10 @@ use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use quillwork_app::ports::store::LogReader as _;
 use quillwork_domain::export::ExportedEvent;
 use quillwork_domain::id::Position;
-use quillwork_store::sqlite;
 
+use super::Damaged;
 use crate::cli::Globals;
 use crate::output;
 
@@ -28,8 +27,11 @@ pub(super) struct Args {
 
 pub(super) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     let settings = globals.load()?.settings;
-    super::require_log(&settings)?;
-    let reader = sqlite::open_reader(&settings.data_dir).context("cannot open the log")?;
+    let log = match super::open_log(&settings).await? {
+        Ok(log) => log,
+        Err(Damaged(message)) => anyhow::bail!("cannot open the log: {message}"),
+    };
+    let reader = &log.reader;
     let head = reader.head().await?;
     let mut sink = Sink::open(args.out)?;
     let mut position = Position(args.after);

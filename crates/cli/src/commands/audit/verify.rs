@@ -7,17 +7,16 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use quillwork_app::audit::{ExportStart, Report, Scope, verify_export, verify_store};
-use quillwork_app::ports::store::StoreError;
 use quillwork_domain::payload::Sha256Digest;
-use quillwork_store::sqlite::{self, DataDir, DataDirError};
 
+use super::Damaged;
 use crate::cli::Globals;
 use crate::exit::FAILED;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Check an export instead of the data directory.
+    /// Check an export instead of the store.
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
     /// The hash of the event before the first one of the export.
@@ -37,7 +36,7 @@ pub(super) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
             verify_export(BufReader::new(file), start)
                 .with_context(|| format!("cannot read the export {}", path.display()))?
         }
-        None => verify_data_dir(globals).await?,
+        None => verify_log(globals).await?,
     };
     if globals.json {
         output::json(&report)?;
@@ -47,22 +46,16 @@ pub(super) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     Ok(if report.ok { 0 } else { FAILED })
 }
 
-async fn verify_data_dir(globals: &Globals) -> anyhow::Result<Report> {
+async fn verify_log(globals: &Globals) -> anyhow::Result<Report> {
     let settings = globals.load()?.settings;
-    super::require_log(&settings)?;
-    let (scope, _dir) = match DataDir::own(&settings.data_dir) {
-        Ok(dir) => (Scope::Everything, Some(dir)),
-        Err(DataDirError::InUse { .. }) => (Scope::Log, None),
-        Err(error) => return Err(error.into()),
+    let log = match super::open_log(&settings).await? {
+        Ok(log) => log,
+        Err(Damaged(message)) => return Ok(Report::unopened(message)),
     };
-    let reader = match sqlite::open_reader(&settings.data_dir) {
-        Ok(reader) => reader,
-        Err(StoreError::Corrupt(message)) => return Ok(Report::unopened(message)),
-        Err(error) => return Err(error).context("cannot open the log"),
-    };
+    let scope = if log.still { Scope::Everything } else { Scope::Log };
     let bar = ProgressBar::new(0);
     bar.set_style(ProgressStyle::with_template("{bar:30} {human_pos} of {human_len} events, {eta} left")?);
-    let report = verify_store(reader.as_ref(), scope, |position, head| {
+    let report = verify_store(log.reader.as_ref(), scope, |position, head| {
         bar.set_length(head.0);
         bar.set_position(position.0);
     })

@@ -16,6 +16,9 @@ pub(super) struct Args {
     /// Only jobs of this pipeline.
     #[arg(long)]
     pipeline: Option<String>,
+    /// Only jobs of this tenant.
+    #[arg(long, value_name = "NAME", value_parser = super::parse_tenant)]
+    tenant: Option<String>,
     /// Only jobs with this label.
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::submit::parse_label)]
     label: Option<(String, String)>,
@@ -42,6 +45,7 @@ pub(super) async fn run(globals: &Globals, server: &Server, args: Args) -> anyho
     let filters = [
         ("status", args.status),
         ("pipeline", args.pipeline),
+        ("tenant", args.tenant),
         ("label", label),
         ("q", args.query),
         ("cursor", args.cursor),

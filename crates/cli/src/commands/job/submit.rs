@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// Settings of the stages, as JSON or as @FILE.
     #[arg(long, value_name = "JSON|@FILE")]
     settings: Option<String>,
+    /// Whose job it is: tenants take turns; the server's `default` if absent.
+    #[arg(long, value_name = "NAME", value_parser = super::parse_tenant)]
+    tenant: Option<String>,
     /// Submitting twice with the same key makes one job; a new key if absent.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -73,8 +76,15 @@ pub(super) async fn run(globals: &Globals, server: &Server, args: Args) -> anyho
         return Err(Usage("--idempotency-key: use printable ASCII characters".into()).into());
     }
     let url = server.url(&["v1", "jobs"]);
-    let answer =
-        server.call(|http| http.post(url.clone()).header("Idempotency-Key", &key).json(&body)).await?;
+    let answer = server
+        .call(|http| {
+            let request = http.post(url.clone()).header("Idempotency-Key", &key).json(&body);
+            match &args.tenant {
+                Some(tenant) => request.header("X-Tenant", tenant),
+                None => request,
+            }
+        })
+        .await?;
     let answer: Value =
         answer.json().await.context("the answer to the submission is not what was expected")?;
     let accepted = Acknowledged::deserialize(&answer)

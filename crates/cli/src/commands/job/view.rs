@@ -16,6 +16,8 @@ pub(super) struct JobView {
     pub(super) status: Status,
     pub(super) topic: String,
     pub(super) pipeline: String,
+    #[serde(default)]
+    pub(super) tenant: Option<String>,
     pub(super) stage: Option<String>,
     pub(super) attempt: u32,
     pub(super) progress: Progress,
@@ -114,6 +116,8 @@ impl JobView {
             ("status", Some(self.status.to_string())),
             ("topic", Some(self.topic.clone())),
             ("pipeline", Some(self.pipeline.clone())),
+            // Where there is only one tenant its name says nothing.
+            ("tenant", self.tenant.clone().filter(|tenant| tenant != "default")),
             ("stages", Some(format!("{} of {} done", self.progress.done, self.progress.total))),
             ("stage", self.stage.clone().map(|stage| format!("{stage}, attempt {}", self.attempt))),
             ("submitted", Some(self.submitted_at.to_string())),

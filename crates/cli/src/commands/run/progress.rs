@@ -64,7 +64,8 @@ impl Progress {
             | Event::StepRecorded(_)
             | Event::JobCompleted(_)
             | Event::JobFailed(_)
-            | Event::JobRetried(_) => {}
+            | Event::JobRetried(_)
+            | Event::Queue(_) => {}
         }
     }
 

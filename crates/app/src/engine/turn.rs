@@ -1,0 +1,305 @@
+//! One batch, from what came in to what is handed out.
+
+use std::time::Duration;
+
+use quillwork_domain::id::{JobId, StreamId};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::engine::handle::{ControlRequest, Controlled, Mode, Request};
+use crate::engine::plan_batch::{Authority, BatchPlan, Circumstances, Planned};
+use crate::engine::reports::{decide_report, give_up};
+use crate::engine::run::EngineLoop;
+use crate::engine::slots::RunKey;
+use crate::engine::work::Report;
+use crate::engine::{Accepted, Refusal};
+use crate::ports::store::{CommitError, Holder, LeaseToken, StoreError, Survey, TaskKey};
+
+/// How often one batch is planned anew because the log moved under it.
+const MAX_REPLANS: usize = 8;
+
+/// What one batch is made of.
+#[derive(Default)]
+pub(super) struct Intake {
+    pub(super) requests: Vec<Request>,
+    pub(super) n_items: usize,
+    pub(super) controls: Vec<ControlRequest>,
+    /// Kept until they are committed: the work is done and must not be lost to a full disk.
+    pub(super) reports: Vec<Report>,
+    pub(super) orphans: Vec<(TaskKey, LeaseToken)>,
+    /// Jobs whose handler no worker has.
+    pub(super) unserved: Vec<JobId>,
+}
+
+impl Intake {
+    pub(super) fn take(&mut self, request: Request) {
+        self.n_items += request.items.len();
+        self.requests.push(request);
+    }
+
+    /// True if nobody waits for an answer or for his work to be kept.
+    pub(super) fn is_done(&self) -> bool {
+        self.requests.is_empty() && self.reports.is_empty() && self.controls.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_done() && self.orphans.is_empty() && self.unserved.is_empty()
+    }
+}
+
+/// A plan and the answers that go with it.
+struct Ready {
+    planned: Planned,
+    verdicts: Vec<Vec<Result<Accepted, Refusal>>>,
+    controlled: Vec<Result<Controlled, Refusal>>,
+    steps: Vec<bool>,
+    starved: bool,
+}
+
+impl EngineLoop {
+    /// One batch, from intake to hand-out. True if there is more to do at once.
+    pub(super) async fn turn(&mut self, intake: &mut Intake, mode: Mode) -> Result<bool, StoreError> {
+        let done = self.try_turn(intake, mode).await;
+        if let Err(error) = &done {
+            // Whatever the store has of it, others must not wait for this process.
+            let _ = self.writer.unlock().await;
+            self.forget();
+            refuse_all(intake, error);
+        }
+        done
+    }
+
+    async fn try_turn(&mut self, intake: &mut Intake, mode: Mode) -> Result<bool, StoreError> {
+        self.keep_house(intake).await?;
+        for _ in 0..MAX_REPLANS {
+            if intake.is_empty() && !self.finds_work(mode).await? {
+                return Ok(false);
+            }
+            if self.shared {
+                let survey = self.writer.lock().await?;
+                self.adopt(survey);
+                // The wait for the lock may have formed a bigger batch.
+                self.drain(intake);
+            }
+            let ready = self.plan(intake, mode).await?;
+            if ready.planned.batch.entries.is_empty() {
+                self.writer.unlock().await?;
+                return Ok(self.hand_out(intake, ready));
+            }
+            match self.writer.commit(self.head, &ready.planned.batch).await {
+                Ok(()) => return Ok(self.hand_out(intake, ready)),
+                Err(CommitError::Store(error)) => {
+                    self.in_doubt = true;
+                    return Err(error);
+                }
+                Err(CommitError::HeadMoved) => {
+                    self.forget();
+                    let survey = self.writer.survey().await?;
+                    self.adopt(survey);
+                    // Somebody wrote, whatever the store says of living processes.
+                    self.shared = !self.writer.is_exclusive();
+                }
+                Err(CommitError::Fenced(keys)) => {
+                    tracing::warn!(
+                        n = keys.len(),
+                        "tasks were not held as expected; what was said of them is void"
+                    );
+                    self.forget();
+                    self.void(intake, &keys);
+                }
+            }
+        }
+        Err(StoreError::Unavailable("other writers were faster every time".into()))
+    }
+
+    /// Takes over what the store says of itself.
+    pub(super) fn adopt(&mut self, survey: Survey) {
+        if survey.head != self.head {
+            self.head = survey.head;
+            self.cache.outdate();
+            self.feed.advance(survey.head.position);
+        }
+        if survey.queue != self.queue {
+            self.queue = survey.queue;
+            self.controls_exact = false;
+            self.queues.reset();
+        }
+        self.backlog = survey.backlog;
+        self.shared = survey.shared;
+        self.skew = survey.now.as_millis() - crate::clock::now().as_millis();
+    }
+
+    /// True if a free slot may find a task. With others about, the store is asked without keeping them out, so that an
+    /// idle process does not slow down a busy one.
+    async fn finds_work(&mut self, mode: Mode) -> Result<bool, StoreError> {
+        if mode >= Mode::Draining {
+            return Ok(false);
+        }
+        let free = self.slots.free();
+        let claims: Vec<_> =
+            free.iter().filter_map(|(handler, n_free)| self.queues.claim(handler, *n_free)).collect();
+        if claims.is_empty() || !self.shared {
+            return Ok(!claims.is_empty());
+        }
+        let found = self.writer.ready(&claims, self.now()).await?;
+        for (claim, tasks) in claims.iter().zip(&found) {
+            self.queues.set_waiting(&claim.handler, !tasks.is_empty());
+        }
+        Ok(found.iter().any(|tasks| !tasks.is_empty()))
+    }
+
+    /// Loads what the batch needs and plans it.
+    async fn plan(&mut self, intake: &Intake, mode: Mode) -> Result<Ready, StoreError> {
+        let now = self.now();
+        let mut free = self.slots.free();
+        let ending = self.slots.count(intake.reports.iter().filter_map(Report::ended));
+        for (handler, n_ending) in &ending {
+            if let Some(n_free) = free.get_mut(handler) {
+                *n_free += n_ending;
+            }
+        }
+        if mode >= Mode::Draining {
+            free.clear();
+        }
+        let supply = self.supply(free, ending, now).await?;
+        let owners = self.owners(intake).await?;
+        self.load(intake, &owners, &supply).await?;
+
+        let mut new_event_id = Uuid::now_v7;
+        let circumstances = Circumstances {
+            now,
+            head: self.head,
+            worker: &self.worker,
+            lease: self.lease,
+            exclusive: self.writer.is_exclusive(),
+            backlog: self.backlog,
+            max_backlog: self.config.max_backlog,
+            owners,
+            new_event_id: &mut new_event_id,
+        };
+        let mine = Holder::Lease(self.lease);
+        let mut plan = BatchPlan::new(circumstances, &mut self.cache, self.controls.clone());
+        for (key, lease) in &intake.orphans {
+            give_up(&mut plan, *key, *lease, now);
+        }
+        for job in &intake.unserved {
+            plan.abandon(*job);
+        }
+        let steps = intake.reports.iter().map(|report| decide_report(&mut plan, report, mine, now)).collect();
+        let mut verdicts = Vec::with_capacity(intake.requests.len());
+        for request in &intake.requests {
+            let authority = Authority { meta: request.caller.meta(), held_by: Holder::Anyone };
+            let decide = |item: &crate::engine::handle::Item| {
+                plan.request(item.job, &item.command, item.key.as_ref(), &authority)
+            };
+            verdicts.push(request.items.iter().map(decide).collect());
+        }
+        let controlled = intake
+            .controls
+            .iter()
+            .map(|request| plan.control(&request.command, &request.caller.meta()))
+            .collect();
+        let starved = plan.fill(&mut self.queues, supply);
+        Ok(Ready { planned: plan.finish(), verdicts, controlled, steps, starved })
+    }
+
+    /// The batch is durable: tell everyone.
+    fn hand_out(&mut self, intake: &mut Intake, ready: Ready) -> bool {
+        let Ready { planned, verdicts, controlled, steps, starved } = ready;
+        let Planned { batch, head, growth, started, cancelled, controls } = planned;
+        if batch.adds_to_queue() {
+            // By this batch itself, so that what is known of the queue stays right.
+            self.queue = head.position;
+        }
+        self.head = head;
+        self.controls = controls;
+        self.backlog = self.backlog.saturating_add_signed(growth);
+        for job in batch.entries.iter().filter_map(|entry| entry.recorded.stream.job()) {
+            if self.cache.peek(job).is_some_and(|known| known.job.is_terminal()) {
+                self.cache.take(job);
+            }
+        }
+        self.cache.trim();
+        for (report, durable) in intake.reports.drain(..).zip(steps) {
+            match report {
+                Report::Finished { job, stage, attempt, .. } => {
+                    self.slots.finish(RunKey { job, stage, attempt });
+                    self.progress.clear(job);
+                }
+                Report::Step { reply, .. } => answer(reply, durable),
+            }
+        }
+        intake.orphans.clear();
+        intake.unserved.clear();
+        cancelled.into_iter().for_each(|key| self.slots.cancel(key));
+        for (handler, run) in started {
+            self.slots.start(&handler, run);
+        }
+        self.feed.publish(batch.entries);
+        for (request, verdicts) in intake.requests.drain(..).zip(verdicts) {
+            answer(request.reply, verdicts);
+        }
+        for (request, controlled) in intake.controls.drain(..).zip(controlled) {
+            answer(request.reply, controlled);
+        }
+        intake.n_items = 0;
+        starved
+    }
+
+    /// Drops what was said about tasks that its speaker no longer holds.
+    fn void(&mut self, intake: &mut Intake, keys: &[TaskKey]) {
+        intake.orphans.retain(|(orphan, _)| !keys.contains(orphan));
+        for report in std::mem::take(&mut intake.reports) {
+            let of = |job: JobId| keys.iter().any(|key| key.job == job);
+            match report {
+                Report::Finished { job, stage, attempt, .. } if of(job) => {
+                    self.slots.finish(RunKey { job, stage, attempt });
+                    self.progress.clear(job);
+                }
+                Report::Step { job, reply, .. } if of(job) => answer(reply, false),
+                report @ (Report::Finished { .. } | Report::Step { .. }) => intake.reports.push(report),
+            }
+        }
+    }
+
+    /// Looks at the controls of the queues again if they may have changed.
+    pub(super) async fn refresh_controls(&mut self) -> Result<(), StoreError> {
+        if self.controls_exact {
+            return Ok(());
+        }
+        let news = self.writer.load(&[(StreamId::Queues, self.controls.version)]).await?;
+        for recorded in news.iter().flatten() {
+            match quillwork_domain::wire::decode(recorded) {
+                Ok(quillwork_domain::job::Event::Queue(event)) => {
+                    self.controls =
+                        quillwork_domain::queue::evolve(std::mem::take(&mut self.controls), &event);
+                }
+                Ok(_) | Err(_) => {
+                    tracing::error!(position = %recorded.position, "an event of the queues cannot be read and is passed over");
+                    self.controls.version = recorded.version;
+                }
+            }
+        }
+        self.controls_exact = true;
+        Ok(())
+    }
+}
+
+/// Whoever hung up does not care.
+fn answer<T>(reply: oneshot::Sender<T>, answer: T) {
+    let _ = reply.send(answer);
+}
+
+/// Tells the clients that nothing was written; reports stay for the next try.
+fn refuse_all(intake: &mut Intake, error: &StoreError) {
+    let refusal = Refusal::Unavailable { message: error.to_string(), retry_after: Duration::from_secs(1) };
+    for request in intake.requests.drain(..) {
+        let verdicts = request.items.iter().map(|_| Err(refusal.clone())).collect();
+        answer(request.reply, verdicts);
+    }
+    for request in intake.controls.drain(..) {
+        answer(request.reply, Err(refusal.clone()));
+    }
+    intake.n_items = 0;
+    intake.orphans.clear();
+}

@@ -1,0 +1,71 @@
+//! The log in PostgreSQL: any number of processes, one after the other.
+
+mod claims;
+mod commit;
+mod errors;
+mod leases;
+mod news;
+mod place;
+mod reader;
+mod rows;
+mod schema;
+mod session;
+mod watch;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quillwork_app::ports::store::{LogReader as _, StoreError};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+
+use crate::postgres::place::Place;
+
+pub use place::PostgresConfig;
+pub use reader::PostgresReader;
+pub use schema::{check_schema, migrate};
+pub use watch::PostgresWatch;
+pub use writer::PostgresWriter;
+
+/// How long a reader waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// A log that was opened.
+pub struct Opened {
+    /// For everyone.
+    pub reader: Arc<PostgresReader>,
+    /// The connections of the reader, for read models in the same database.
+    pub pool: PgPool,
+}
+
+/// Opens the log for reading, after a look at its schema.
+pub async fn open(config: &PostgresConfig) -> Result<Opened, StoreError> {
+    check_schema(config).await?;
+    let place = Place::new(config)?;
+    let mut options = place.options.clone();
+    if !place.pooled {
+        // A plan made for empty tables reads whole tables, for ever.
+        // Compiling a statement takes longer than any of ours runs.
+        options = options.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(config.max_connections.max(1))
+        .acquire_timeout(ACQUIRE)
+        .connect_lazy_with(options);
+    let reader = Arc::new(PostgresReader::new(place, pool.clone()));
+    reader.head().await?;
+    Ok(Opened { reader, pool })
+}
+
+/// The writer, for the engine. It connects when it is first asked, on the runtime of whoever asks.
+pub fn writer(config: &PostgresConfig) -> Result<PostgresWriter, StoreError> {
+    Place::new(config).map(PostgresWriter::new)
+}
+
+/// Tells what other processes write. It connects by itself.
+pub fn watch(config: &PostgresConfig) -> Result<PostgresWatch, StoreError> {
+    Ok(PostgresWatch::new(Place::new(config)?, config.poll_interval))
+}
+
+#[cfg(test)]
+mod tests;

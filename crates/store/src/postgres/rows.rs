@@ -1,0 +1,147 @@
+//! Between rows and values.
+
+use quillwork_app::ports::store::{Head, KeyOwner, LeaseToken, Survey, Task, TaskKey};
+use quillwork_domain::envelope::Recorded;
+use quillwork_domain::id::{JobId, Position, StreamId, Version};
+use quillwork_domain::payload::Sha256Digest;
+use quillwork_domain::plan::StageIndex;
+use quillwork_domain::time::Timestamp;
+use quillwork_domain::wire;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+/// The columns that [`recorded`] reads, in order.
+macro_rules! event_columns {
+    () => {
+        "e.position, e.stream, e.version, e.event_id, e.kind, e.schema_version, e.data, e.meta, e.recorded_at, e.hash"
+    };
+}
+pub(super) use event_columns;
+
+/// The columns that [`task`] reads, in order.
+macro_rules! task_columns {
+    () => {
+        "t.stream, t.stage, t.handler, t.tenant, t.priority, t.run_at"
+    };
+}
+pub(super) use task_columns;
+
+/// A row does not have its shape.
+#[derive(Debug, thiserror::Error)]
+enum Damaged {
+    #[error("event {position}: {error}")]
+    Event { position: i64, error: sqlx::Error },
+    #[error("its meta data is not as it was written")]
+    Meta,
+    #[error("{0} is out of range")]
+    Range(i64),
+    #[error("a hash has {0} bytes")]
+    Hash(usize),
+}
+
+fn damaged(what: Damaged) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(what))
+}
+
+/// An event, from the columns that begin at `first`.
+pub(super) fn recorded(row: &PgRow, first: usize) -> sqlx::Result<Recorded> {
+    let position: i64 = row.try_get(first)?;
+    shaped(row, first).map_err(|error| damaged(Damaged::Event { position, error }))
+}
+
+fn shaped(row: &PgRow, first: usize) -> sqlx::Result<Recorded> {
+    let stored: &[u8] = row.try_get(first + 7)?;
+    let unreadable = |error: serde_json::Error| sqlx::Error::Decode(Box::new(error));
+    let meta = wire::decode_meta(stored).map_err(unreadable)?;
+    // The hash covers the values, so other bytes for the same values would go unnoticed.
+    if wire::encode_meta(&meta).map_err(unreadable)? != stored {
+        return Err(damaged(Damaged::Meta));
+    }
+    Ok(Recorded {
+        position: Position(unsigned(row, first)?),
+        stream: StreamId::from_uuid(row.try_get(first + 1)?),
+        version: Version(unsigned(row, first + 2)?),
+        event_id: row.try_get(first + 3)?,
+        kind: wire::kind_named(row.try_get(first + 4)?),
+        schema_version: small(row, first + 5)?,
+        data: row.try_get(first + 6)?,
+        meta,
+        recorded_at: time(row, first + 8)?,
+        hash: digest(row, first + 9)?,
+    })
+}
+
+/// A task, from the columns that begin at `first`.
+pub(super) fn task(row: &PgRow, first: usize) -> sqlx::Result<Task> {
+    Ok(Task {
+        key: key(row, first)?,
+        handler: row.try_get::<&str, _>(first + 2)?.into(),
+        tenant: row.try_get::<&str, _>(first + 3)?.into(),
+        priority: row.try_get(first + 4)?,
+        run_at: time(row, first + 5)?,
+    })
+}
+
+/// The key of a task, from two columns.
+pub(super) fn key(row: &PgRow, first: usize) -> sqlx::Result<TaskKey> {
+    let job: Uuid = row.try_get(first)?;
+    Ok(TaskKey { job: JobId(job), stage: StageIndex(small(row, first + 1)?) })
+}
+
+pub(super) fn lease(row: &PgRow, column: usize) -> sqlx::Result<Option<LeaseToken>> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(LeaseToken))
+}
+
+/// The owner of a key, from two columns.
+pub(super) fn owner(row: &PgRow, first: usize) -> sqlx::Result<KeyOwner> {
+    Ok(KeyOwner { job: JobId(row.try_get(first)?), digest: digest(row, first + 1)? })
+}
+
+/// The end of the log, from two columns.
+pub(super) fn head(row: &PgRow, first: usize) -> sqlx::Result<Head> {
+    Ok(Head { position: Position(unsigned(row, first)?), hash: digest(row, first + 1)? })
+}
+
+/// What [`crate::postgres::writer::SURVEY`] says, and the fence.
+pub(super) fn survey(row: &PgRow) -> sqlx::Result<(Survey, i64)> {
+    let survey = Survey {
+        head: head(row, 0)?,
+        queue: Position(unsigned(row, 2)?),
+        backlog: unsigned(row, 3)?,
+        now: time(row, 5)?,
+        shared: row.try_get(6)?,
+    };
+    Ok((survey, row.try_get(4)?))
+}
+
+pub(super) fn digest(row: &PgRow, column: usize) -> sqlx::Result<Sha256Digest> {
+    // By value: a row of the simple protocol carries bytes as text.
+    let bytes: Vec<u8> = row.try_get(column)?;
+    let bytes = <[u8; 32]>::try_from(bytes).map_err(|bytes| damaged(Damaged::Hash(bytes.len())))?;
+    Ok(Sha256Digest(bytes))
+}
+
+pub(super) fn unsigned(row: &PgRow, column: usize) -> sqlx::Result<u64> {
+    let number: i64 = row.try_get(column)?;
+    u64::try_from(number).map_err(|_| damaged(Damaged::Range(number)))
+}
+
+fn small(row: &PgRow, column: usize) -> sqlx::Result<u16> {
+    let number: i32 = row.try_get(column)?;
+    u16::try_from(number).map_err(|_| damaged(Damaged::Range(number.into())))
+}
+
+fn time(row: &PgRow, column: usize) -> sqlx::Result<Timestamp> {
+    row.try_get(column).map(Timestamp::from_millis)
+}
+
+/// Numbers of ours as PostgreSQL has them, with a sign; what is out of its range cannot be told from its end.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// As a LIMIT, with room to calculate.
+pub(super) fn rows_limit(limit: usize) -> i64 {
+    i64::try_from(limit).map_or(i64::MAX / 4, |limit| limit.min(i64::MAX / 4))
+}

@@ -3,9 +3,11 @@
 
 mod architecture;
 mod article;
+mod chaos;
 mod cli;
 mod crash;
 mod engine;
 mod kill;
+mod queues;
 mod service;
 mod start_rate;

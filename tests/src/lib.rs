@@ -7,5 +7,8 @@
 )]
 
 pub mod faulty;
+pub mod fleet;
+pub mod invariants;
 pub mod server;
 pub mod stack;
+pub mod unaware;

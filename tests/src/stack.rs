@@ -24,6 +24,7 @@ use quillwork_worker::stage::{Stage, StageError, StageHandler, StageInput, Stage
 use quillwork_worker::start::{Bulkhead, Workers};
 use quillwork_worker::start_rate::StartRate;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -41,6 +42,8 @@ pub enum Deed {
     Fail(StageError),
     Panic,
     Hang,
+    /// Returns once the test says so.
+    ReturnWhen(watch::Receiver<bool>),
     /// Records a step, then waits for ever.
     StepThenHang,
     /// Records a step that counts how often it was done, then returns.
@@ -58,6 +61,10 @@ impl Stage for Acting {
             Deed::Fail(error) => Err(error),
             Deed::Panic => panic!("as the test asked"),
             Deed::Hang => std::future::pending().await,
+            Deed::ReturnWhen(mut said) => {
+                said.wait_for(|said| *said).await.unwrap();
+                StageOutput::new(&"late")
+            }
             Deed::StepThenReturn(n_done) => {
                 let count = || async { Ok(n_done.fetch_add(1, Ordering::SeqCst)) };
                 StageOutput::new(&cx.step("count", count).await?)
@@ -230,8 +237,12 @@ impl Stack {
     }
 
     pub async fn submit(&self, job: JobSubmitted) -> Result<Accepted, Refusal> {
+        self.submit_as(caller(), job).await
+    }
+
+    pub async fn submit_as(&self, caller: Caller, job: JobSubmitted) -> Result<Accepted, Refusal> {
         let submission = Submission { id: JobId(Uuid::now_v7()), job: Arc::new(job) };
-        self.engine.submit(caller(), vec![submission]).await.remove(0)
+        self.engine.submit(caller, vec![submission]).await.remove(0)
     }
 
     /// Waits until `done` holds for the job, and returns it.

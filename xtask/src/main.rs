@@ -1,5 +1,6 @@
-//! Developer tasks: `cargo xtask test` and `cargo xtask ci`.
+//! Developer tasks: `cargo xtask test`, `cargo xtask chaos` and `cargo xtask ci`.
 
+mod chaos;
 mod servers;
 
 use std::env;
@@ -7,8 +8,9 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask test [ARGS FOR CARGO TEST] | ci
+const USAGE: &str = "usage: cargo xtask test [ARGS FOR CARGO TEST] | chaos [--seconds N] [--seed N] | ci
   test   all tests of the workspace; as root on Debian, installs the servers they need
+  chaos  only the chaos test, for so many seconds, with the faults that a seed draws
   ci     formatting, lints, all tests, and cargo-deny if it is installed";
 
 fn main() -> ExitCode {
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = args.collect();
     let result = match task.as_deref() {
         Some("test") => test(&rest),
+        Some("chaos") => chaos::run(&rest),
         Some("ci") if rest.is_empty() => ci(),
         Some(_) | None => Err(anyhow::anyhow!(USAGE)),
     };

@@ -34,6 +34,8 @@ pub(super) struct LiveJob {
     pub(super) task: Option<LiveTask>,
     /// Whose job it is.
     pub(super) tenant: Arc<str>,
+    /// Since when it waits or runs.
+    pub(super) since: Timestamp,
 }
 
 /// The task of a job's current stage.
@@ -51,7 +53,12 @@ impl Jobs {
     /// The job as it is now; a new one if it was never seen.
     pub(super) fn get(&mut self, id: JobId) -> &mut Known {
         self.known.entry(id).or_insert_with(|| {
-            Known::Live(Box::new(LiveJob { job: Job::default(), task: None, tenant: "".into() }))
+            Known::Live(Box::new(LiveJob {
+                job: Job::default(),
+                task: None,
+                tenant: "".into(),
+                since: Timestamp::default(),
+            }))
         })
     }
 
@@ -82,7 +89,7 @@ impl Jobs {
             }
             Some(TaskChange::Release { run_at, .. }) => live.task = Some(LiveTask { run_at, held: false }),
             Some(TaskChange::Advance { .. }) => {
-                live.task = Some(LiveTask { run_at: recorded_at, held: false })
+                live.task = Some(LiveTask { run_at: live.since, held: false })
             }
             Some(TaskChange::Close { .. }) => live.task = None,
         }
@@ -90,6 +97,7 @@ impl Jobs {
         job.outputs.clear();
         if let Event::JobSubmitted(submitted) = event {
             live.tenant = recorded.meta.tenant.clone();
+            live.since = submitted.run_at.unwrap_or(recorded_at);
             job.submitted = Some(slim(&mut self.plans, submitted));
         }
         if job.phase == Phase::Completed {

@@ -25,7 +25,9 @@ pub(crate) struct PendingTasks {
 impl PendingTasks {
     /// A task that waits from now on.
     pub(crate) fn open(&mut self, task: Task) {
+        let run_at = task.run_at;
         let pending = self.entry(task, None);
+        pending.task.run_at = run_at;
         (pending.gone, pending.lease, pending.rescheduled) = (false, None, true);
     }
 
@@ -36,7 +38,9 @@ impl PendingTasks {
 
     /// A held task is given back; it waits until its time.
     pub(crate) fn release(&mut self, task: Task, held_by: Holder) {
+        let run_at = task.run_at;
         let pending = self.entry(task, Some(held_by));
+        pending.task.run_at = run_at;
         (pending.lease, pending.rescheduled) = (None, true);
     }
 
@@ -45,16 +49,14 @@ impl PendingTasks {
         self.entry(task, Some(held_by)).gone = true;
     }
 
-    /// The entry of a task, remembering how the store has it; a known one takes over the time of `task`.
+    /// The entry of a task, remembering how the store has it.
     fn entry(&mut self, task: Task, found: Option<Holder>) -> &mut Pending {
         let key = task.key;
         let order = &mut self.order;
-        let pending = self.tasks.entry(key).or_insert_with(|| {
+        self.tasks.entry(key).or_insert_with(|| {
             order.push(key);
-            Pending { found, task: task.clone(), lease: None, rescheduled: false, gone: false }
-        });
-        pending.task.run_at = task.run_at;
-        pending
+            Pending { found, task, lease: None, rescheduled: false, gone: false }
+        })
     }
 
     /// The tasks that wait at the end of the batch and were opened or given back in it.

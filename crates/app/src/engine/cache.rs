@@ -9,8 +9,11 @@ use quillwork_domain::envelope::{Meta, Recorded};
 use quillwork_domain::id::JobId;
 use quillwork_domain::job::{Job, evolve};
 use quillwork_domain::payload::Payload;
+use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
 use uuid::Uuid;
+
+use crate::ports::store::{Task, TaskKey};
 
 /// A job as the engine knows it.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,8 @@ pub(crate) struct KnownJob {
     /// Who submitted it and under which request; None until there is an event.
     pub(crate) origin: Option<Meta>,
     pub(crate) last_event: Option<Uuid>,
+    /// Since when the job waits or runs: its place among the jobs of its tenant.
+    pub(crate) since: Timestamp,
     /// Why its history cannot be read; such a job can only be given up.
     pub(crate) undecodable: Option<String>,
 }
@@ -36,9 +41,30 @@ impl KnownJob {
                 }
             }
             self.job.version = recorded.version;
-            self.origin.get_or_insert_with(|| recorded.meta.clone());
+            if self.origin.is_none() {
+                self.begin(recorded.meta.clone(), recorded.recorded_at);
+            }
             self.last_event = Some(recorded.event_id);
         }
+    }
+
+    /// The job came to be at `at`.
+    pub(crate) fn begin(&mut self, origin: Meta, at: Timestamp) {
+        self.origin = Some(origin);
+        self.since = self.job.submitted.as_ref().and_then(|submitted| submitted.run_at).unwrap_or(at);
+    }
+
+    /// The task of the stage after the current one, if there is one.
+    pub(crate) fn next_task(&self, id: JobId) -> Option<Task> {
+        let submitted = self.job.submitted.as_ref()?;
+        let stage = self.job.stage.next();
+        Some(Task {
+            key: TaskKey { job: id, stage },
+            handler: submitted.plan.get(stage)?.handler.as_str().into(),
+            tenant: self.origin.as_ref()?.tenant.clone(),
+            priority: submitted.priority,
+            run_at: self.since,
+        })
     }
 
     /// About how many bytes it takes.

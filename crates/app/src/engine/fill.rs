@@ -12,7 +12,7 @@ use crate::engine::StageRun;
 use crate::engine::cache::KnownJob;
 use crate::engine::plan_batch::{Authority, BatchPlan};
 use crate::engine::queue::Queues;
-use crate::engine::supply::Supply;
+use crate::engine::supply::{Found, Supply};
 use crate::ports::store::{Holder, Task, TaskKey};
 
 impl BatchPlan<'_> {
@@ -40,29 +40,22 @@ impl BatchPlan<'_> {
                 starved |= room > 0;
                 room = 0;
             }
-            let exhausted = match found.remove(&handler) {
-                Some(found) => {
-                    for task in found.tasks.iter().take(room) {
-                        if self.start(&handler, task.key) {
-                            queues.took_turn(&handler, &task.tenant);
-                            room -= 1;
-                        }
-                    }
-                    found.exhausted
-                }
-                None => !queues.may_wait(&handler),
-            };
-            let offered = queues.in_turns(&handler, offers.remove(&handler).unwrap_or_default());
-            let mut offered = offered.into_iter();
-            // As long as nothing older waits.
-            while exhausted && room > 0 {
-                let Some(task) = offered.next() else { break };
+            let found = found.remove(&handler).unwrap_or_else(|| Found::nothing(!queues.may_wait(&handler)));
+            let Found { tasks: mut line, exhausted, trimmed } = found;
+            let n_found = line.len();
+            let offered = offers.remove(&handler).unwrap_or_default();
+            let n_offered = offered.len();
+            line = queues.line(&handler, line, offered, exhausted);
+            let left_out = trimmed || line.len() < n_found + n_offered;
+            let mut line = line.into_iter();
+            while room > 0 {
+                let Some(task) = line.next() else { break };
                 if self.start(&handler, task.key) {
                     queues.took_turn(&handler, &task.tenant);
                     room -= 1;
                 }
             }
-            let more = !exhausted || offered.len() > 0 || outdated;
+            let more = !exhausted || left_out || line.len() > 0 || outdated;
             queues.set_waiting(&handler, more);
             starved |= more && room > 0;
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use quillwork_domain::chain;
 use quillwork_domain::envelope::{Meta, Recorded};
 use quillwork_domain::id::{Attempt, JobId, Position, StreamId, Version};
-use quillwork_domain::job::{Command, Event, Job, Phase, Status, TaskChange, decide, evolve, react};
+use quillwork_domain::job::{Command, Event, Phase, Status, TaskChange, decide, evolve, react};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::plan::StageIndex;
 use quillwork_domain::queue::{self, QueueCommand};
@@ -17,7 +17,7 @@ use quillwork_domain::wire::{self, Encoded};
 use uuid::Uuid;
 
 use crate::engine::batch::PendingTasks;
-use crate::engine::cache::Cache;
+use crate::engine::cache::{Cache, KnownJob};
 use crate::engine::slots::RunKey;
 use crate::engine::{Accepted, Controlled, Refusal, StageRun};
 use crate::ports::store::{
@@ -188,16 +188,18 @@ impl<'a> BatchPlan<'a> {
         for (event, encoded) in events {
             // The tenant of a job is that of whoever submitted it.
             let tenant = known.origin.as_ref().map_or(&authority.meta.tenant, |origin| &origin.tenant);
-            self.change_task(id, tenant.clone(), &known.job, &event, authority.held_by);
+            self.change_task(id, tenant.clone(), &known, &event, authority.held_by);
             let meta = Meta { causation_id: causation, ..authority.meta.clone() };
             let recorded = self.record(id.into(), known.job.version.next(), encoded, meta);
             causation = Some(recorded.event_id);
             known.last_event = causation;
-            known.origin.get_or_insert_with(|| recorded.meta.clone());
             if let Event::JobCancelled(_) = event {
                 self.cancelled.push(RunKey { job: id, stage: known.job.stage, attempt: known.job.attempt });
             }
             known.job = evolve(std::mem::take(&mut known.job), &event);
+            if known.origin.is_none() {
+                known.begin(recorded.meta.clone(), recorded.recorded_at);
+            }
             self.batch.entries.push(Entry { recorded, event });
         }
         let version = known.job.version;
@@ -224,7 +226,8 @@ impl<'a> BatchPlan<'a> {
         recorded
     }
 
-    fn change_task(&mut self, id: JobId, tenant: Arc<str>, before: &Job, event: &Event, held_by: Holder) {
+    fn change_task(&mut self, id: JobId, tenant: Arc<str>, known: &KnownJob, event: &Event, held_by: Holder) {
+        let before = &known.job;
         let Some(change) = react(before, event) else { return };
         let submitted = match event {
             Event::JobSubmitted(submitted) => Some(submitted),
@@ -253,7 +256,8 @@ impl<'a> BatchPlan<'a> {
             TaskChange::Release { stage, run_at } => self.tasks.release(task(stage, Some(run_at)), held_by),
             TaskChange::Advance { from, to } => {
                 self.tasks.close(task(from, None), held_by);
-                self.tasks.open(task(to, None));
+                // A job that has begun keeps its place, before those that came later.
+                self.tasks.open(task(to, Some(known.since)));
             }
             TaskChange::Close { stage } => self.tasks.close(task(stage, None), held_by),
         }

@@ -1,12 +1,18 @@
 //! What the engine knows of the waiting tasks without asking the store: for each handler whether there may be any, and
 //! which tenant had the last turn.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use quillwork_domain::time::Timestamp;
 
-use crate::ports::store::{Claim, Task};
+use crate::ports::store::{Claim, Task, TaskKey};
+
+/// The order of one tenant's tasks: higher priority first, then the earlier, then the older job.
+pub(crate) fn rank(task: &Task) -> (Reverse<i16>, Timestamp, TaskKey) {
+    (Reverse(task.priority), task.run_at, task.key)
+}
 
 /// One handler's queue as far as this process knows it.
 #[derive(Debug)]
@@ -85,9 +91,50 @@ impl Queues {
         }
     }
 
+    /// The tasks of the store and those that a batch offers, in the order in which they are started. If the store has more,
+    /// an offer that one of those could precede is left out.
+    pub(crate) fn line(
+        &self,
+        handler: &str,
+        found: Vec<Task>,
+        offered: Vec<Task>,
+        exhausted: bool,
+    ) -> Vec<Task> {
+        let mut line = found;
+        if exhausted {
+            line.extend(offered);
+        } else {
+            let mut last = HashMap::new();
+            for task in &line {
+                let last = last.entry(task.tenant.clone()).or_insert_with(|| rank(task));
+                *last = rank(task).max(*last);
+            }
+            let precedes = |task: &Task| last.get(&task.tenant).is_some_and(|last| rank(task) < *last);
+            line.extend(offered.into_iter().filter(precedes));
+        }
+        self.in_turns(handler, line)
+    }
+
+    /// Those of the store's tasks that are among the first `limit` of the line.
+    pub(crate) fn first(
+        &self,
+        handler: &str,
+        found: Vec<Task>,
+        offered: Vec<Task>,
+        exhausted: bool,
+        limit: usize,
+    ) -> Vec<Task> {
+        if offered.is_empty() {
+            return found;
+        }
+        let keys: HashSet<TaskKey> = found.iter().map(|task| task.key).collect();
+        let line = self.line(handler, found, offered, exhausted);
+        line.into_iter().take(limit).filter(|task| keys.contains(&task.key)).collect()
+    }
+
     /// Puts tasks in the order in which they are started: tenants take turns, beginning after the one that had the last;
-    /// among a tenant's tasks higher priority comes first, then the earlier, then the older job.
-    pub(crate) fn in_turns(&self, handler: &str, tasks: Vec<Task>) -> Vec<Task> {
+    /// a tenant's tasks come by [`rank`].
+    fn in_turns(&self, handler: &str, tasks: Vec<Task>) -> Vec<Task> {
         let mut tenants: BTreeMap<Arc<str>, Vec<Task>> = BTreeMap::new();
         for task in tasks {
             tenants.entry(task.tenant.clone()).or_default().push(task);
@@ -95,7 +142,7 @@ impl Queues {
         let mut lines: VecDeque<(Arc<str>, VecDeque<Task>)> = tenants
             .into_iter()
             .map(|(tenant, mut tasks)| {
-                tasks.sort_by_key(|task| (std::cmp::Reverse(task.priority), task.run_at, task.key));
+                tasks.sort_unstable_by_key(rank);
                 (tenant, tasks.into())
             })
             .collect();
@@ -121,7 +168,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::ports::store::TaskKey;
 
     fn task(id: u128, tenant: &str, priority: i16, run_at: i64) -> Task {
         Task {

@@ -27,14 +27,24 @@ pub(crate) struct Found {
     pub(crate) tasks: Vec<Task>,
     /// The store has no more of them.
     pub(crate) exhausted: bool,
+    /// The store told of more of them, for which there will be no room.
+    pub(crate) trimmed: bool,
+}
+
+impl Found {
+    /// The store was not asked.
+    pub(crate) fn nothing(exhausted: bool) -> Self {
+        Self { tasks: vec![], exhausted, trimmed: false }
+    }
 }
 
 impl EngineLoop {
-    /// What `free` slots can be filled with at `now`, when the stages in `ending` end.
+    /// What `free` slots can be filled with at `now`, when the stages in `ending` end and `following` may follow on them.
     pub(super) async fn supply(
         &mut self,
         free: PerHandler,
         ending: PerHandler,
+        mut following: BTreeMap<Arc<str>, Vec<Task>>,
         now: Timestamp,
     ) -> Result<Supply, StoreError> {
         self.refresh_controls().await?;
@@ -69,7 +79,12 @@ impl EngineLoop {
             let tasks = self.writer.ready(&claims, now).await?;
             for (claim, tasks) in claims.into_iter().zip(tasks) {
                 let exhausted = tasks.len() < claim.limit;
-                found.insert(claim.handler, Found { tasks, exhausted });
+                let following = following.remove(&claim.handler).unwrap_or_default();
+                // Jobs are loaded only if they can be started.
+                let n_told = tasks.len();
+                let tasks = self.queues.first(&claim.handler, tasks, following, exhausted, claim.limit);
+                let trimmed = tasks.len() < n_told;
+                found.insert(claim.handler, Found { tasks, exhausted, trimmed });
             }
         }
         Ok(Supply { relieved: relieved.collect(), room, found })

@@ -1,5 +1,7 @@
 //! One batch, from what came in to what is handed out.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quillwork_domain::id::{JobId, StreamId};
@@ -13,7 +15,7 @@ use crate::engine::run::EngineLoop;
 use crate::engine::slots::RunKey;
 use crate::engine::work::Report;
 use crate::engine::{Accepted, Refusal};
-use crate::ports::store::{CommitError, Holder, LeaseToken, StoreError, Survey, TaskKey};
+use crate::ports::store::{CommitError, Holder, LeaseToken, StoreError, Survey, Task, TaskKey};
 
 /// How often one batch is planned anew because the log moved under it.
 const MAX_REPLANS: usize = 8;
@@ -161,7 +163,8 @@ impl EngineLoop {
         if mode >= Mode::Draining {
             free.clear();
         }
-        let supply = self.supply(free, ending, now).await?;
+        let following = self.following(intake);
+        let supply = self.supply(free, ending, following, now).await?;
         let owners = self.owners(intake).await?;
         self.load(intake, &owners, &supply).await?;
 
@@ -201,6 +204,19 @@ impl EngineLoop {
             .collect();
         let starved = plan.fill(&mut self.queues, supply);
         Ok(Ready { planned: plan.finish(), verdicts, controlled, steps, starved })
+    }
+
+    /// The stages that will wait when what was reported is recorded, by handler.
+    fn following(&self, intake: &Intake) -> BTreeMap<Arc<str>, Vec<Task>> {
+        let mut following: BTreeMap<Arc<str>, Vec<Task>> = BTreeMap::new();
+        let completed = intake.reports.iter().filter_map(Report::completed);
+        for key in completed.filter(|key| self.slots.holds(*key)) {
+            let Some(task) = self.cache.peek(key.job).and_then(|known| known.next_task(key.job)) else {
+                continue;
+            };
+            following.entry(task.handler.clone()).or_default().push(task);
+        }
+        following
     }
 
     /// The batch is durable: tell everyone.

@@ -83,6 +83,14 @@ impl Report {
         }
     }
 
+    /// The attempt that this is the successful end of.
+    pub(crate) fn completed(&self) -> Option<RunKey> {
+        match self {
+            Self::Finished { outcome: Outcome::Completed(_), .. } => self.ended(),
+            Self::Finished { outcome: Outcome::Failed { .. }, .. } | Self::Step { .. } => None,
+        }
+    }
+
     pub(crate) fn job(&self) -> JobId {
         match self {
             Self::Finished { job, .. } | Self::Step { job, .. } => *job,

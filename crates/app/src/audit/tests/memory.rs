@@ -90,6 +90,8 @@ impl Memory {
     }
 
     fn queue(&mut self, job: JobId, before: &Job, event: &Event, now: Timestamp) {
+        let first = self.events.iter().find(|event| event.stream == job.into());
+        let since = first.map_or(now, |event| event.recorded_at);
         let mut open = |stage: StageIndex, submitted: &JobSubmitted, run_at: Timestamp| {
             let key = TaskKey { job, stage };
             let handler = submitted.plan.get(stage).unwrap().handler.as_str().into();
@@ -109,7 +111,7 @@ impl Memory {
             Some(TaskChange::Open { stage, run_at }) => open(stage, submitted, run_at.unwrap_or(now)),
             Some(TaskChange::Release { stage, run_at }) => open(stage, submitted, run_at),
             Some(TaskChange::Advance { from, to }) => {
-                open(to, submitted, now);
+                open(to, submitted, since);
                 self.tasks.remove(&TaskKey { job, stage: from });
             }
             Some(TaskChange::Lease { stage }) => {

@@ -100,12 +100,12 @@ impl Desk {
             new_event_id: &mut new_event_id,
         };
         let waiting = self.stored.values().filter(|(_, lease)| lease.is_none()).map(|(task, _)| task.clone());
-        let mut tasks = self.queues.in_turns("echo", waiting.collect());
+        let mut tasks = self.queues.line("echo", waiting.collect(), vec![], true);
         let exhausted = tasks.len() < n_free;
         tasks.truncate(n_free);
         let supply = Supply {
             room: BTreeMap::from([("echo".into(), n_free)]),
-            found: BTreeMap::from([("echo".into(), Found { tasks, exhausted })]),
+            found: BTreeMap::from([("echo".into(), Found { tasks, exhausted, trimmed: false })]),
             relieved: vec![],
         };
         let mut plan = BatchPlan::new(circumstances, &mut self.cache, self.controls.clone());
@@ -189,6 +189,15 @@ fn a_result_and_the_next_start_share_a_commit_unless_someone_more_urgent_waits()
     let (_, planned) = desk.plan(1, |plan| plan.apply(job(1), completed(), &worker()));
     assert_eq!(kinds(&planned), [(1, "StageCompleted"), (2, "StageStarted")]);
     assert_eq!(planned.batch.tasks.len(), 3);
+}
+
+#[test]
+fn a_job_that_has_begun_goes_before_those_that_came_later() {
+    let mut desk = Desk::new();
+    desk.plan(1, |plan| plan.request(job(1), &submission(0, None, ""), None, &client())).0.unwrap();
+    desk.plan(0, |plan| plan.request(job(2), &submission(0, None, ""), None, &client())).0.unwrap();
+    let (_, planned) = desk.plan(1, |plan| plan.apply(job(1), completed(), &worker()));
+    assert_eq!(kinds(&planned), [(1, "StageCompleted"), (1, "StageStarted")]);
 }
 
 #[test]

@@ -22,6 +22,13 @@ const LOADED_ROWS: usize = 16;
 /// Under load, the least time between two commits.
 const WINDOW: Duration = Duration::from_millis(20);
 
+/// After a commit of this many rows the time is [`LONG_WINDOW`]: most rows change again within it, and are written once
+/// instead of several times.
+const MANY_ROWS: usize = 160;
+
+/// Under heavy load, the least time between two commits.
+const LONG_WINDOW: Duration = Duration::from_millis(60);
+
 /// How often a projector that stands by tries to get the turn, and one that has it says that it lives. A turn lasts for
 /// three of these by the clock of the database.
 const BEAT: Duration = Duration::from_secs(1);
@@ -216,7 +223,8 @@ async fn project(models: &ReadModels, feed: &Feed, mut tables: Tables) -> Result
         // Who lags has company enough.
         let lags = tables.position().0 >= before.0 + BATCH_EVENTS as u64;
         if n_rows == 0 || (n_rows >= LOADED_ROWS && !lags) {
-            tokio::time::sleep_until(started + WINDOW).await;
+            let window = if n_rows >= MANY_ROWS { LONG_WINDOW } else { WINDOW };
+            tokio::time::sleep_until(started + window).await;
         }
     }
 }

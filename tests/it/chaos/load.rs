@@ -113,12 +113,17 @@ impl Client {
         };
         while !*stop.borrow() {
             match rng.u32(..100) {
-                0..55 => self.submit(&mut rng, &next_key()).await,
+                0..55 => {
+                    let key = next_key();
+                    let job = job(&mut rng, &key);
+                    self.submit(&mut rng, &key, job).await;
+                }
                 55..60 => {
                     // The same job twice at the same time, as impatient clients do.
-                    let (key, seed) = (next_key(), rng.u64(..));
-                    let (mut one, mut two) = (Rng::with_seed(seed), Rng::with_seed(seed));
-                    tokio::join!(self.submit(&mut one, &key), self.submit(&mut two, &key));
+                    let key = next_key();
+                    let job = job(&mut rng, &key);
+                    let (mut one, mut two) = (rng.fork(), rng.fork());
+                    tokio::join!(self.submit(&mut one, &key, job.clone()), self.submit(&mut two, &key, job));
                 }
                 60..75 => {
                     let keys = (0..rng.usize(2..=20)).map(|_| next_key()).collect();
@@ -132,9 +137,8 @@ impl Client {
         }
     }
 
-    async fn submit(&self, rng: &mut Rng, key: &str) {
-        let call =
-            Call { method: Method::POST, path: "/v1/jobs".into(), key: Some(key), body: Some(job(rng, key)) };
+    async fn submit(&self, rng: &mut Rng, key: &str, job: Value) {
+        let call = Call { method: Method::POST, path: "/v1/jobs".into(), key: Some(key), body: Some(job) };
         let Some((status, answer)) = self.insist(rng, &call).await else { return };
         if status == StatusCode::ACCEPTED {
             self.tally.acknowledge(key, &answer);

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use quillwork_app::archive::{ArchiveError, ArchiveWish};
 use quillwork_app::engine::{EngineConfig, Refusal};
-use quillwork_domain::id::Version;
+use quillwork_domain::archive::Kept;
+use quillwork_domain::id::{JobId, Version};
 use quillwork_domain::job::{ErrorClass, JobSubmitted, Phase};
 use quillwork_domain::payload::{Payload, Sha256Digest};
+use quillwork_domain::time::Timestamp;
 use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, caller, config, job};
 use quillwork_worker::stage::StageError;
 
@@ -24,6 +27,7 @@ quillwork_tests::on_every_store!(
     a_scheduled_job_starts_on_time,
     a_full_house_is_refused_and_empties,
     what_ran_when_the_process_stopped_runs_again_without_its_finished_steps,
+    an_ended_job_leaves_the_log_and_an_open_one_stays,
 );
 
 fn echo() -> Handlers {
@@ -276,4 +280,51 @@ async fn jobs_for_a_handler_that_is_gone_fail() {
     assert_eq!(stack.kinds(waiting).await.last().unwrap(), "JobFailed");
     assert!(stack.reader.tasks(None, 10).await.unwrap().is_empty());
     stack.stop().await;
+}
+
+fn wish(jobs: Vec<(JobId, Version)>) -> ArchiveWish {
+    ArchiveWish { jobs, through: Timestamp::MAX, file: None }
+}
+
+async fn an_ended_job_leaves_the_log_and_an_open_one_stays(ground: Ground) {
+    let stack = Stack::start(&ground, echo()).await;
+    let done = stack.submit(job(&["echo"])).await.unwrap().job;
+    let version = stack.ended(done).await.version;
+    let later = Some(Timestamp::MAX);
+    let waits = stack.submit(JobSubmitted { run_at: later, ..job(&["echo"]) }).await.unwrap().job;
+    let both = wish(vec![(done, version), (waits, Version(1))]);
+    let Err(ArchiveError::Kept(kept)) = stack.engine.archive(caller(), both).await else { panic!() };
+    assert_eq!(kept, [(waits, Kept::Open)]);
+    assert_eq!(stack.log().await.len(), 5, "nothing left");
+    let archived = stack.engine.archive(caller(), wish(vec![(done, version)])).await.unwrap();
+    assert_eq!((archived.position.0, archived.jobs, archived.events), (6, 1, 4));
+    let positions: Vec<u64> = stack.log().await.iter().map(|event| event.position.0).collect();
+    assert_eq!(positions, [5, 6]);
+    let Err(ArchiveError::Kept(kept)) = stack.engine.archive(caller(), wish(vec![(done, version)])).await
+    else {
+        panic!()
+    };
+    assert_eq!(kept, [(done, Kept::Absent)]);
+    let next = stack.submit(job(&["echo"])).await.unwrap();
+    stack.ended(next.job).await;
+    stack.stop().await;
+}
+
+/// One process remembers a job that another one archived.
+#[tokio::test]
+async fn what_another_process_archived_cannot_be_set_going_again() {
+    let ground = Ground::postgres();
+    let [mine, theirs] = [Stack::start(&ground, echo()).await, Stack::start(&ground, echo()).await];
+    let later = Some(Timestamp::MAX);
+    let keyed = JobSubmitted { idempotency_key: Some("k".into()), run_at: later, ..job(&["echo"]) };
+    let id = mine.submit(keyed.clone()).await.unwrap().job;
+    mine.engine.cancel(caller(), id, None).await.unwrap();
+    assert!(mine.submit(keyed.clone()).await.unwrap().replayed);
+    theirs.engine.archive(caller(), wish(vec![(id, Version(2))])).await.unwrap();
+    mine.engine.retry(caller(), id).await.unwrap_err();
+    assert!(mine.history(id).await.is_empty());
+    // The key is free again.
+    assert!(!mine.submit(keyed).await.unwrap().replayed);
+    mine.stop().await;
+    theirs.stop().await;
 }

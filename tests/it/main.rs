@@ -9,5 +9,6 @@ mod crash;
 mod engine;
 mod kill;
 mod queues;
+mod retention;
 mod service;
 mod start_rate;

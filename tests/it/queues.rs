@@ -50,7 +50,8 @@ fn most_at_once(log: &[Recorded]) -> usize {
             | Event::JobFailed(_)
             | Event::JobCancelled(_)
             | Event::JobRetried(_)
-            | Event::Queue(_) => {}
+            | Event::Queue(_)
+            | Event::Archive(_) => {}
         }
         most = most.max(running);
     }

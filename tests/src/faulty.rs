@@ -92,6 +92,10 @@ impl LogWriter for Faulty {
         self.inner.load(streams).await
     }
 
+    async fn version(&mut self, stream: StreamId) -> Result<Version, StoreError> {
+        self.inner.version(stream).await
+    }
+
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError> {
         self.inner.owners(keys).await
     }

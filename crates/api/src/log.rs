@@ -34,7 +34,7 @@ const SSE: &str = "text/event-stream";
     get, path = "/v1/events", tag = "events", operation_id = "listEvents",
     params(schema::EventsQuery, schema::Resume),
     responses(
-        (status = 200, description = "Events, in order and without a gap", content(
+        (status = 200, description = "Events, in order; positions are missing where jobs were archived", content(
             (schema::EventPage = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"),
         )),
         (status = 406, description = "There is no such representation", body = schema::Problem, content_type = "application/problem+json"),

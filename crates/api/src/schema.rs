@@ -231,9 +231,9 @@ pub(crate) struct Timeline {
 /// An event as it is recorded.
 #[derive(ToSchema)]
 pub(crate) struct Event {
-    /// In the whole log, from 1, without a gap.
+    /// In the whole log, from 1, without a gap but where jobs were archived.
     position: u64,
-    /// `job-<uuid>`, or `queues` for what operators did to the queues.
+    /// `job-<uuid>`, or `queues` for what operators did to the queues, or `archive` for which jobs left the log.
     stream: String,
     /// In the stream, from 1, without a gap.
     version: u64,

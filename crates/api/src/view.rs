@@ -38,7 +38,7 @@ pub(crate) struct JobView {
 
 impl From<JobSummary> for JobView {
     fn from(job: JobSummary) -> Self {
-        Self { links: Links::of(job.id), job }
+        Self { links: Links::of(job.id), job: JobSummary { counted: vec![], ..job } }
     }
 }
 

@@ -7,17 +7,22 @@
 //! [`derive_queue`] is how the queue and the idempotency keys follow from the log. A rebuild writes what it returns, and
 //! the audit compares it with what is stored.
 
+mod archive;
 mod chain;
 mod export;
 mod finding;
+mod holes;
 mod jobs;
 mod log;
 mod queue;
 mod rules;
 mod store;
 
+pub use archive::{ArchiveAuditError, verify_archive};
 pub use export::{ExportStart, verify_export};
 pub use finding::{Finding, Report, Rule};
+pub use holes::runs_between;
+pub(crate) use queue::key_of;
 pub use queue::{DeriveError, DerivedQueue, DerivedTask, derive_queue};
 pub use store::{Scope, verify_store};
 

@@ -6,6 +6,7 @@
 //! to the feed.
 
 mod admission;
+mod archive;
 mod batch;
 mod cache;
 mod fill;

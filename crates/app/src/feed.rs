@@ -1,8 +1,8 @@
 //! How everyone but the engine learns of events: a bounded window of recent batches, and the log behind it.
 //!
 //! A subscriber keeps a position and asks for what comes after it. What is still in the window costs nothing; what is
-//! older is read from the log, which is also how a slow subscriber catches up. Positions have no gap, so a hole is an
-//! alarm and not a thing to skip.
+//! older is read from the log, which is also how a slow subscriber catches up. Positions have no gap but where jobs were
+//! archived, so any other hole is an alarm and not a thing to skip.
 
 mod own;
 
@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use quillwork_domain::archive::cover;
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::wire::{self, DecodeError};
 use tokio::sync::{Notify, watch};
@@ -25,6 +26,9 @@ const WAKE_PAGE: usize = 1_024;
 
 /// After more events of other processes than this everyone who watches is woken, without looking whom they concern.
 const WAKE_EVENTS: u64 = 16_384;
+
+/// Holes that are read at once.
+const RUNS: usize = 256;
 
 /// Recent event bytes kept in memory.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
@@ -113,15 +117,29 @@ impl Feed {
         let mut expected = position.next();
         let mut entries = Vec::new();
         for recorded in self.shared.reader.read_all(position, limit).await? {
-            if recorded.position != expected {
+            if recorded.position != expected && !self.is_archived(expected, recorded.position).await? {
                 return Err(FeedError::Hole { expected, found: recorded.position });
             }
-            expected = expected.next();
+            expected = recorded.position.next();
             let event = wire::decode(&recorded)
                 .map_err(|source| FeedError::Undecodable { position: recorded.position, source })?;
             entries.push(Entry { recorded, event });
         }
         Ok(Page { entries: Arc::new(entries), from: 0 })
+    }
+
+    /// True if everything from `first` up to the event `found` left the log.
+    async fn is_archived(&self, first: Position, found: Position) -> Result<bool, StoreError> {
+        let mut next = first;
+        while next < found {
+            let runs = self.shared.reader.archived_runs(Position(next.0 - 1), RUNS).await?;
+            let Some(end) = runs.last().map(|run| run.last.next().min(found)) else { return Ok(false) };
+            if end <= next || !cover(&runs, next, Position(end.0 - 1)) {
+                return Ok(false);
+            }
+            next = end;
+        }
+        Ok(next == found)
     }
 
     /// Events after `position` that are still in memory; None if the log must be asked.

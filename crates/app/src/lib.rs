@@ -4,6 +4,7 @@
 //! [`follow`](mod@follow) how they learn of what other processes write. [`ports`] are
 //! the edges of the process, and [`catalog`] is what clients may ask for.
 
+pub mod archive;
 pub mod audit;
 pub mod catalog;
 pub mod clock;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::commands::{audit, bench, config, job, queue, rebuild, run, up, worker};
+use crate::commands::{audit, bench, config, job, queue, rebuild, retention, run, up, worker};
 use crate::config::{Config, ConfigError, Overrides, load};
 
 /// Durable jobs that research a topic and write about it.
@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Queue(queue::Args),
     /// Rebuild the queue and the read models from the log. The server must be stopped.
     Rebuild(rebuild::Args),
+    /// Take finished jobs out of the log.
+    Retention(retention::Args),
     /// Check or export the log.
     Audit(audit::Args),
     /// Load a running server and report latencies and throughput.
@@ -79,6 +81,7 @@ impl Cli {
             | Command::Job(_)
             | Command::Queue(_)
             | Command::Rebuild(_)
+            | Command::Retention(_)
             | Command::Audit(_)
             | Command::Bench(_)
             | Command::Config(_) => Builder::new_current_thread(),

@@ -9,6 +9,7 @@ mod migrate;
 mod projector;
 pub(crate) mod queue;
 pub(crate) mod rebuild;
+pub(crate) mod retention;
 pub(crate) mod run;
 mod serve;
 pub(crate) mod up;
@@ -29,6 +30,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Job(args) => job::run(&globals, args).await,
         Command::Queue(args) => queue::run(&globals, args).await,
         Command::Rebuild(args) => rebuild::run(&globals, args).await,
+        Command::Retention(args) => retention::run(&globals, args).await,
         Command::Audit(args) => audit::run(&globals, args).await,
         Command::Bench(args) => bench::run(&globals, args).await,
         Command::Config(args) => config::run(&globals, args),

@@ -9,10 +9,12 @@ mod file;
 mod frequency;
 mod layers;
 mod pipelines;
+mod retention;
 mod settings;
 
 pub(crate) use duration::Span;
 pub(crate) use error::ConfigError;
 pub(crate) use frequency::Frequency;
 pub(crate) use layers::{Config, Overrides, load, show_value, without_password};
+pub(crate) use retention::RetentionSettings;
 pub(crate) use settings::{LogFormat, Settings};

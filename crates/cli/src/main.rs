@@ -9,6 +9,7 @@ mod local;
 mod logging;
 mod open_files;
 mod output;
+mod retention;
 mod signals;
 mod stages;
 mod start_rates;

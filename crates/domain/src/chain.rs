@@ -5,7 +5,7 @@
 //! ```text
 //! hash of the event before (64 hex digits; 64 zeros for the first event)
 //! position
-//! stream, as in job-019e… or queues
+//! stream, as in job-019e…, queues or archive
 //! version
 //! id
 //! kind

@@ -2,11 +2,15 @@
 //!
 //! `data` stands last and byte for byte as stored, so that a reader can cut it out of the line and recompute its
 //! digest: everything between the first `,"data":` and the last `}` of a line.
+//!
+//! Where events are not in a file although others follow, a line of its own says so: [`Hole`]. A file of events that
+//! left the log begins with a line that tells it from an export: [`ArchiveHead`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::archive::Run;
 use crate::envelope::{Meta, Recorded};
 use crate::id::{Position, StreamId, Version};
 use crate::payload::Sha256Digest;
@@ -17,7 +21,7 @@ use crate::time::Timestamp;
 #[serde(deny_unknown_fields)]
 pub struct ExportedEvent {
     pub position: Position,
-    /// `job-<uuid>` or `queues`.
+    /// `job-<uuid>`, `queues` or `archive`.
     pub stream: String,
     pub version: Version,
     pub id: Uuid,
@@ -40,7 +44,7 @@ pub enum ExportError {
     Data { position: Position, source: serde_json::Error },
     #[error("not an exported event")]
     Line(#[source] serde_json::Error),
-    #[error("stream {0:?} is neither job-<uuid> nor queues")]
+    #[error("stream {0:?} is neither job-<uuid> nor queues nor archive")]
     Stream(String),
 }
 
@@ -99,5 +103,63 @@ impl ExportedEvent {
             recorded_at: self.recorded_at,
             hash: self.hash,
         })
+    }
+}
+
+/// Positions that are not in the file, and the hash that the next event is linked to: `{"hole":{"first":3,…}}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hole {
+    pub hole: Run,
+}
+
+/// The first line of a file of archived events: `{"archive":{"through":…}}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveHead {
+    pub archive: ArchiveInfo,
+}
+
+/// What an archive is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveInfo {
+    /// All of its jobs ended before this time.
+    pub through: Timestamp,
+}
+
+/// One line of an export or an archive.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line {
+    Event(Recorded),
+    Hole(Run),
+    Archive(ArchiveInfo),
+}
+
+impl Line {
+    /// Without the line break.
+    pub fn write(&self) -> Result<String, ExportError> {
+        match self {
+            Self::Event(recorded) => ExportedEvent::new(recorded)?.to_line(),
+            Self::Hole(run) => serde_json::to_string(&Hole { hole: *run }).map_err(ExportError::Line),
+            Self::Archive(info) => {
+                serde_json::to_string(&ArchiveHead { archive: *info }).map_err(ExportError::Line)
+            }
+        }
+    }
+
+    /// Reads what [`Line::write`] wrote.
+    pub fn read(text: &str) -> Result<Self, ExportError> {
+        if text.starts_with("{\"hole\":") {
+            return serde_json::from_str(text)
+                .map(|Hole { hole }| Self::Hole(hole))
+                .map_err(ExportError::Line);
+        }
+        if text.starts_with("{\"archive\":") {
+            return serde_json::from_str(text)
+                .map(|ArchiveHead { archive }| Self::Archive(archive))
+                .map_err(ExportError::Line);
+        }
+        ExportedEvent::from_line(text).and_then(ExportedEvent::into_recorded).map(Self::Event)
     }
 }

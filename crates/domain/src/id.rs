@@ -32,6 +32,8 @@ pub enum StreamId {
     Job(JobId),
     /// `queues`: what operators did to the queues.
     Queues,
+    /// `archive`: which jobs left the log.
+    Archive,
 }
 
 impl StreamId {
@@ -39,28 +41,35 @@ impl StreamId {
     pub fn job(self) -> Option<JobId> {
         match self {
             Self::Job(job) => Some(job),
-            Self::Queues => None,
+            Self::Queues | Self::Archive => None,
         }
     }
 
-    /// As stored: the job's id; no job has the id of zeros.
+    /// As stored: the job's id; no job has the id of zeros, or of ones.
     pub fn to_uuid(self) -> Uuid {
         match self {
             Self::Job(job) => job.0,
             Self::Queues => Uuid::nil(),
+            Self::Archive => Uuid::max(),
         }
     }
 
     /// The stream that [`StreamId::to_uuid`] stands for.
     pub fn from_uuid(id: Uuid) -> Self {
-        if id.is_nil() { Self::Queues } else { Self::Job(JobId(id)) }
+        match id {
+            id if id.is_nil() => Self::Queues,
+            id if id.is_max() => Self::Archive,
+            id => Self::Job(JobId(id)),
+        }
     }
 
     /// The stream called `name`, as [`StreamId`] is displayed.
     pub fn from_name(name: &str) -> Option<Self> {
-        match name.strip_prefix("job-") {
-            Some(id) => id.parse().ok().map(|id| Self::Job(JobId(id))),
-            None => (name == "queues").then_some(Self::Queues),
+        match (name.strip_prefix("job-"), name) {
+            (Some(id), _) => id.parse().ok().map(|id| Self::Job(JobId(id))),
+            (None, "queues") => Some(Self::Queues),
+            (None, "archive") => Some(Self::Archive),
+            (None, _) => None,
         }
     }
 }
@@ -76,11 +85,12 @@ impl fmt::Display for StreamId {
         match self {
             Self::Job(job) => write!(f, "job-{job}"),
             Self::Queues => f.write_str("queues"),
+            Self::Archive => f.write_str("archive"),
         }
     }
 }
 
-/// The place of an event in the whole log: 1 for the first, without a gap.
+/// The place of an event in the whole log: 1 for the first, without a gap. Where jobs were archived there are holes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub u64);

@@ -4,6 +4,7 @@
 //! commands. [`job`] and [`queue`] decide and fold, [`wire`] is the only place that serializes events, [`chain`] makes the log
 //! tamper-evident.
 
+pub mod archive;
 pub mod chain;
 pub mod envelope;
 pub mod export;

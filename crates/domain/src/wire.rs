@@ -33,7 +33,7 @@ pub enum DecodeError {
 }
 
 /// All kinds of events, as stored and shown.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "JobSubmitted",
     "StageStarted",
     "StepRecorded",
@@ -46,6 +46,7 @@ pub const KINDS: [&str; 12] = [
     "QueuePaused",
     "QueueResumed",
     "QueueLimited",
+    "JobsArchived",
 ];
 
 /// The kind called `name`, without a copy if it is one of [`KINDS`].
@@ -71,6 +72,7 @@ pub fn kind(event: &Event) -> &'static str {
         Event::Queue(QueueEvent::Paused(_)) => KINDS[9],
         Event::Queue(QueueEvent::Resumed(_)) => KINDS[10],
         Event::Queue(QueueEvent::Limited(_)) => KINDS[11],
+        Event::Archive(_) => KINDS[12],
     }
 }
 
@@ -91,6 +93,7 @@ pub fn encode(event: &Event) -> Result<Encoded, serde_json::Error> {
         Event::Queue(QueueEvent::Paused(data)) => to_json(data),
         Event::Queue(QueueEvent::Resumed(data)) => to_json(data),
         Event::Queue(QueueEvent::Limited(data)) => to_json(data),
+        Event::Archive(data) => to_json(data),
     }?;
     Ok(Encoded { kind: kind(event), schema_version: 1, data })
 }
@@ -122,6 +125,7 @@ pub fn decode_parts(kind: &str, schema_version: u16, data: &[u8]) -> Result<Even
         ("QueuePaused", 1) => parse(kind, data).map(QueueEvent::Paused).map(Event::Queue),
         ("QueueResumed", 1) => parse(kind, data).map(QueueEvent::Resumed).map(Event::Queue),
         ("QueueLimited", 1) => parse(kind, data).map(QueueEvent::Limited).map(Event::Queue),
+        ("JobsArchived", 1) => parse(kind, data).map(Event::Archive),
         _ => Err(DecodeError::Unknown { kind: kind.into(), schema_version }),
     }
 }

@@ -18,7 +18,7 @@ use crate::{postgres, sqlite};
 
 /// The version of the tables and of the folds that fill them. An SQLite file of another version is thrown away; on
 /// PostgreSQL each version has tables of its own.
-pub(crate) const SCHEMA_VERSION: i64 = 2;
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 
 /// What readers ask.
 pub(crate) enum Backend {
@@ -55,6 +55,20 @@ impl Backend {
                 Ok(Found { items, looked_to: None })
             }
             Self::Postgres(database) => postgres::list::jobs(database, filter, due, limit).await,
+        }
+    }
+
+    /// Up to `limit` jobs that ended before `cutoff`, those that ended first before the others, after the one that ended at
+    /// a time and was submitted at a position.
+    pub(crate) async fn finished(
+        &self,
+        cutoff: Timestamp,
+        after: (Timestamp, Position),
+        limit: usize,
+    ) -> Result<Vec<JobSummary>, ReadModelError> {
+        match self {
+            Self::Sqlite { readers, .. } => sqlite::finished(readers, cutoff, after, limit).await,
+            Self::Postgres(database) => postgres::query::finished(database, cutoff, after, limit).await,
         }
     }
 

@@ -1,9 +1,11 @@
 //! Folding a batch: what a run of events changes in all read models.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use quillwork_app::ports::store::Entry;
+use quillwork_domain::archive::JobsArchived;
 use quillwork_domain::id::{JobId, Position, StreamId, Version};
+use quillwork_domain::job::Event;
 use quillwork_domain::payload::Sha256Digest;
 
 use crate::job_summary::{self, JobSummary};
@@ -21,7 +23,7 @@ pub struct Checkpoint {
 /// An event that does not follow on what is folded already; going on would falsify every row after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfStep {
-    #[error("expected event {expected}, got {found}")]
+    #[error("expected event {expected} or a later one, got {found}")]
     Position { expected: Position, found: Position },
     #[error("event {position} is version {found} of {stream}, of which the read model has {has} versions")]
     Version { position: Position, stream: StreamId, has: Version, found: Version },
@@ -36,6 +38,8 @@ pub(crate) struct Changes {
     pub(crate) labels: Vec<(String, Position)>,
     /// Attempts that ended, each with the first position of its job.
     pub(crate) timeline: Vec<(Position, TimelineEntry)>,
+    /// Jobs that left the log, as they were; their rows go.
+    pub(crate) removed: Vec<JobSummary>,
     pub(crate) stats: StatsDelta,
     /// All queues by handler, if the batch has news of them; empty if not.
     pub(crate) queues: BTreeMap<String, QueueRow>,
@@ -49,18 +53,20 @@ impl Changes {
             jobs: HashMap::new(),
             labels: Vec::new(),
             timeline: Vec::new(),
+            removed: Vec::new(),
             stats: StatsDelta::default(),
             queues: BTreeMap::new(),
             through: checkpoint,
         }
     }
 
-    /// Folds the next event of the log. The row of its job is in `jobs` unless the event is the job's first, and
-    /// all queues are in `queues` if it is of theirs.
+    /// Folds the next event of the log, which the feed has found to be the next. The row of its job is in `jobs` unless the
+    /// event is the job's first, as are the rows of jobs that left the log; all queues are in `queues` if it is of theirs.
     pub(crate) fn fold(&mut self, entry: &Entry) -> Result<(), OutOfStep> {
         let recorded = &entry.recorded;
         let expected = self.through.position.next();
-        if recorded.position != expected {
+        // Behind a hole it is a later one.
+        if recorded.position < expected {
             return Err(OutOfStep::Position { expected, found: recorded.position });
         }
         match recorded.stream {
@@ -69,9 +75,27 @@ impl Changes {
                 check_version(queues::version(&self.queues), entry)?;
                 queues::fold(&mut self.queues, entry);
             }
+            StreamId::Archive => {
+                if let Event::Archive(archived) = &entry.event {
+                    self.archive(archived);
+                }
+            }
         }
         self.through = Checkpoint { position: recorded.position, hash: recorded.hash };
         Ok(())
+    }
+
+    fn archive(&mut self, archived: &JobsArchived) {
+        let mut gone = HashSet::new();
+        for job in &archived.jobs {
+            let row = self.jobs.remove(&job.id).flatten();
+            self.stats.archive(row.as_ref(), job);
+            gone.extend(row.as_ref().map(|row| row.submitted_position));
+            self.removed.extend(row);
+        }
+        // Of jobs whose beginning is in this batch, too.
+        self.labels.retain(|(_, position)| !gone.contains(position));
+        self.timeline.retain(|(position, _)| !gone.contains(position));
     }
 
     fn fold_job(&mut self, id: JobId, entry: &Entry) -> Result<(), OutOfStep> {
@@ -87,9 +111,7 @@ impl Changes {
         if let Some(job) = job {
             self.stats.count(before, job, &entry.event);
             if before.is_none() {
-                self.labels.extend(
-                    job.labels.iter().map(|(key, value)| (format!("{key}:{value}"), job.submitted_position)),
-                );
+                self.labels.extend(job.label_keys().map(|label| (label, job.submitted_position)));
             }
         }
         Ok(())

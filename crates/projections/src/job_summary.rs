@@ -49,6 +49,10 @@ pub struct JobSummary {
     pub usage: Option<Usage>,
     /// The position of the job's first event: the order of lists.
     pub submitted_position: Position,
+    /// For each stage, what the counters have of this job: attempts started, completed, failed and retried. Not for
+    /// clients: it is there for the day on which the job leaves the log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counted: Vec<[u64; 4]>,
 }
 
 /// Completed stages, out of how many.
@@ -73,6 +77,29 @@ impl JobSummary {
         self.progress.done.min(self.progress.total.saturating_sub(1))
     }
 
+    /// When the job ended, if it has.
+    pub(crate) fn ended_at(&self) -> Option<Timestamp> {
+        self.finished_at.filter(|_| self.status.is_terminal())
+    }
+
+    /// `key:value` of each label.
+    pub(crate) fn label_keys(&self) -> impl Iterator<Item = String> + '_ {
+        self.labels.iter().map(|(key, value)| format!("{key}:{value}"))
+    }
+
+    /// What the counters have of the attempts of a stage.
+    pub(crate) fn counted_of(&self, stage: &str) -> [u64; 4] {
+        let index = self.stages.iter().position(|name| name == stage);
+        index.and_then(|index| self.counted.get(index).copied()).unwrap_or_default()
+    }
+
+    fn count(&mut self, stage: &str, added: [u64; 4]) {
+        let index = self.stages.iter().position(|name| name == stage);
+        if let Some(counted) = index.and_then(|index| self.counted.get_mut(index)) {
+            counted.iter_mut().zip(added).for_each(|(counted, added)| *counted += added);
+        }
+    }
+
     /// A job without a running stage waits: in the queue at first, and between stages it counts as running.
     fn waiting(&self) -> Status {
         if self.progress.done == 0 { Status::Queued } else { Status::Running }
@@ -91,8 +118,9 @@ pub fn fold(summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
     let at = recorded.recorded_at;
     match &entry.event {
         // A job is submitted once; a second time changes nothing but the version.
-        Event::JobSubmitted(_) | Event::StepRecorded(_) | Event::Queue(_) => {}
+        Event::JobSubmitted(_) | Event::StepRecorded(_) | Event::Queue(_) | Event::Archive(_) => {}
         Event::StageStarted(started) => {
+            job.count(&started.stage, [1, 0, 0, 0]);
             job.status = Status::Running;
             job.attempt = started.attempt;
             job.worker = Some(started.worker.clone());
@@ -101,6 +129,7 @@ pub fn fold(summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
             job.retry_at = None;
         }
         Event::StageCompleted(completed) => {
+            job.count(&completed.stage, [0, 1, 0, 0]);
             (job.worker, job.stage_started_at) = (None, None);
             job.progress.done = (job.progress.done + 1).min(job.progress.total);
             if job.progress.done < job.progress.total {
@@ -114,6 +143,7 @@ pub fn fold(summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
             }
         }
         Event::StageFailed(failed) => {
+            job.count(&failed.stage, [0, 0, 1, u64::from(failed.retry_at.is_some())]);
             (job.worker, job.stage_started_at) = (None, None);
             job.status = if failed.retry_at.is_some() { Status::Retrying } else { Status::Failed };
             job.retry_at = failed.retry_at;
@@ -172,6 +202,7 @@ fn submitted(entry: &Entry) -> Option<JobSummary> {
         retry_at: None,
         updated_at: recorded.recorded_at,
         tenant: recorded.meta.tenant.as_ref().to_owned(),
+        counted: vec![[0; 4]; stages.len()],
         stages,
         usage: None,
         submitted_position: recorded.position,

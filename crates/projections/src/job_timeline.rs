@@ -77,7 +77,8 @@ pub(crate) fn fold(before: &JobSummary, entry: &Entry) -> Option<TimelineEntry> 
         | Event::StepRecorded(_)
         | Event::JobCompleted(_)
         | Event::JobRetried(_)
-        | Event::Queue(_) => None,
+        | Event::Queue(_)
+        | Event::Archive(_) => None,
         Event::StageCompleted(completed) => {
             Some(attempt_of(before, completed.attempt, TimelineOutcome::Completed, at))
         }

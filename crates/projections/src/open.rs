@@ -104,12 +104,17 @@ async fn usable(path: &Path, log: &dyn LogReader) -> Result<Checkpoint, Unusable
     Ok(checkpoint)
 }
 
-/// True if the log has the event of the checkpoint.
+/// True if the log has the event of the checkpoint, or had it at the end of a hole. What is inside a hole cannot be told
+/// from what is of another log.
 pub(crate) async fn is_of(log: &dyn LogReader, checkpoint: Checkpoint) -> Result<bool, StoreError> {
     if checkpoint.position == Position::START {
         return Ok(true);
     }
     let before = Position(checkpoint.position.0 - 1);
     let event = log.read_all(before, 1).await?;
-    Ok(event.first().is_some_and(|event| event.hash == checkpoint.hash))
+    if let Some(event) = event.first().filter(|event| event.position == checkpoint.position) {
+        return Ok(event.hash == checkpoint.hash);
+    }
+    let runs = log.archived_runs(before, 1).await?;
+    Ok(runs.first().is_some_and(|run| run.last == checkpoint.position && run.hash == checkpoint.hash))
 }

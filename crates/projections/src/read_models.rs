@@ -8,6 +8,7 @@ use quillwork_app::clock;
 use quillwork_app::ports::store::StoreError;
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::job::Status;
+use quillwork_domain::time::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use crate::backend::{Backend, Found, is_unusable};
@@ -137,6 +138,28 @@ impl ReadModels {
         items.truncate(limit);
         let next = if more { items.last().map(|job| job.submitted_position) } else { looked_to };
         Ok(JobPage { items: items.into_iter().map(|job| job.at(now)).collect(), next })
+    }
+
+    /// Up to `limit` jobs that ended before `cutoff`, those that ended first before the others. `after` is the last job of
+    /// the page before.
+    pub async fn finished(
+        &self,
+        cutoff: Timestamp,
+        after: Option<&JobSummary>,
+        limit: usize,
+    ) -> Result<Vec<JobSummary>, ReadModelError> {
+        let after = after.map_or((Timestamp::default(), Position::START), |job| {
+            (job.finished_at.unwrap_or_default(), job.submitted_position)
+        });
+        self.watched(self.backend().finished(cutoff, after, limit).await)
+    }
+
+    /// True if the projector of this process writes the tables.
+    pub fn is_written_here(&self) -> bool {
+        match self.backend() {
+            Backend::Sqlite { .. } => true,
+            Backend::Postgres(_) => matches!(self.role(), Role::Active(_)),
+        }
     }
 
     /// The attempts of one job, in order; empty for a job that does not exist.

@@ -15,7 +15,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
-pub(crate) use query::{due, job, jobs, queues, stats, timeline};
+pub(crate) use query::{due, finished, job, jobs, queues, stats, timeline};
 pub(crate) use write::{rows, write};
 
 use crate::backend::SCHEMA_VERSION;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use quillwork_domain::archive::ArchivedJob;
 use quillwork_domain::id::Position;
 use quillwork_domain::job::{Event, Status};
 use serde::Serialize;
@@ -86,7 +87,30 @@ impl StatsDelta {
             | Event::JobFailed(_)
             | Event::JobCancelled(_)
             | Event::JobRetried(_)
-            | Event::Queue(_) => {}
+            | Event::Queue(_)
+            | Event::Archive(_) => {}
+        }
+    }
+
+    /// Counts a job that left the log as it ended. What `before` has of it is counted already; the rest of its events may
+    /// have left before anybody counted them.
+    pub(crate) fn archive(&mut self, before: Option<&JobSummary>, job: &ArchivedJob) {
+        let status = before.map(|before| before.status);
+        self.submitted += i64::from(before.is_none());
+        if status != Some(job.status) {
+            if let Some(status) = status {
+                *self.by_status.entry(status).or_default() -= 1;
+            }
+            *self.by_status.entry(job.status).or_default() += 1;
+        }
+        for (name, tally) in &job.stages {
+            let [started, completed, failed, retried] =
+                before.map(|before| before.counted_of(name)).unwrap_or_default();
+            let stage = self.stage(name);
+            stage.started += tally.started.saturating_sub(started);
+            stage.completed += tally.completed.saturating_sub(completed);
+            stage.failed += tally.failed.saturating_sub(failed);
+            stage.retried += tally.retried.saturating_sub(retried);
         }
     }
 

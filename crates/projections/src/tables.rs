@@ -9,6 +9,7 @@ use lru::LruCache;
 use quillwork_app::feed::{Feed, Page};
 use quillwork_app::ports::store::Entry;
 use quillwork_domain::id::{JobId, Position, StreamId, Version};
+use quillwork_domain::job::Event;
 
 use crate::backend::Writer;
 use crate::changes::{Changes, Checkpoint};
@@ -92,18 +93,27 @@ impl Tables {
         let mut missing = Vec::new();
         let mut news_of_queues = false;
         for entry in entries() {
-            let StreamId::Job(job) = entry.recorded.stream else {
-                news_of_queues = true;
-                continue;
-            };
-            if !begun.insert(job) || entry.recorded.version == Version(1) {
-                continue;
-            }
-            match self.live.pop(&job) {
-                Some(row) => {
-                    changes.jobs.insert(job, Some(row));
+            let (jobs, begins): (Vec<JobId>, bool) = match (entry.recorded.stream, &entry.event) {
+                (StreamId::Job(job), _) => (vec![job], entry.recorded.version == Version(1)),
+                (StreamId::Archive, Event::Archive(archived)) => {
+                    (archived.jobs.iter().map(|job| job.id).collect(), false)
                 }
-                None => missing.push(job),
+                (StreamId::Archive, _) => continue,
+                (StreamId::Queues, _) => {
+                    news_of_queues = true;
+                    continue;
+                }
+            };
+            for job in jobs {
+                if !begun.insert(job) || begins {
+                    continue;
+                }
+                match self.live.pop(&job) {
+                    Some(row) => {
+                        changes.jobs.insert(job, Some(row));
+                    }
+                    None => missing.push(job),
+                }
             }
         }
         if !missing.is_empty() {

@@ -1,5 +1,6 @@
 //! Read models over histories that the domain itself decided.
 
+mod archive;
 mod fold;
 mod history;
 mod list;

@@ -1,5 +1,6 @@
 //! The storage ports' contract as tests. Every adapter runs all of them, on a store of its own for each.
 
+mod archive;
 mod leases;
 mod log;
 mod queue;
@@ -23,6 +24,7 @@ use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
 use uuid::Uuid;
 
+pub(crate) use archive::*;
 pub(crate) use leases::*;
 pub(crate) use log::*;
 pub(crate) use queue::*;
@@ -42,6 +44,7 @@ macro_rules! conforms {
     ($fixture:expr) => {
         conforms!($fixture; an_empty_log, appending_and_reading, the_stream_of_the_queues, paging, a_moved_head,
             a_version_that_exists, blobs, keys, everything_survives_reopening,
+            streams_leave_the_log, a_refused_removal_leaves_everything,
             a_lost_task_voids_the_batch, every_lost_task_is_named, holders, due_times, the_queue_can_be_replaced,
             the_queue_number, a_batch_without_events, locking,
             ready_order, tenants_take_turns, the_last_turn_is_remembered, a_crowd_hides_nobody,

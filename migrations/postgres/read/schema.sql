@@ -12,6 +12,8 @@ CREATE TABLE job_summary (
     tenant             text NOT NULL,
     -- Milliseconds since 1970, for scheduled jobs only.
     due_at             bigint,
+    -- Milliseconds since 1970, for jobs that have ended only.
+    finished_at        bigint,
     -- The topic in lower case, for searching.
     search             text NOT NULL,
     -- JSON, as clients read it. Text, because nothing here looks into it and jsonb costs more to write.
@@ -30,6 +32,8 @@ CREATE INDEX job_summary_pipeline ON job_summary (pipeline, status, submitted_po
 CREATE INDEX job_summary_tenant ON job_summary (tenant, status, submitted_position);
 CREATE INDEX job_summary_tenant_pipeline ON job_summary (tenant, pipeline, status, submitted_position);
 CREATE INDEX job_summary_due ON job_summary (due_at) WHERE due_at IS NOT NULL;
+-- For retention: those that ended first.
+CREATE INDEX job_summary_finished ON job_summary (finished_at, submitted_position) WHERE finished_at IS NOT NULL;
 
 -- `key:value`, one row per label of a job.
 CREATE TABLE job_label (

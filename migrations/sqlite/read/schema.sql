@@ -11,6 +11,8 @@ CREATE TABLE job_summary (
     tenant             TEXT NOT NULL,
     -- Milliseconds since 1970, for scheduled jobs only.
     due_at             INTEGER,
+    -- Milliseconds since 1970, for jobs that have ended only.
+    finished_at        INTEGER,
     -- The topic in lower case, for searching.
     search             TEXT NOT NULL,
     -- JSON, as clients read it.
@@ -21,6 +23,8 @@ CREATE INDEX job_summary_status ON job_summary (status);
 CREATE INDEX job_summary_pipeline ON job_summary (pipeline);
 CREATE INDEX job_summary_tenant ON job_summary (tenant);
 CREATE INDEX job_summary_due ON job_summary (due_at) WHERE due_at IS NOT NULL;
+-- For retention: those that ended first.
+CREATE INDEX job_summary_finished ON job_summary (finished_at) WHERE finished_at IS NOT NULL;
 
 -- `key:value`, one row per label of a job.
 CREATE TABLE job_label (

@@ -10,6 +10,7 @@ use quillwork_app::ports::store::{
     Batch, Claim, CommitError, Entry, Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, LogWriter,
     StoreError, Survey, Task, TaskKey, TaskWrite,
 };
+use quillwork_domain::archive::Run;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
@@ -134,6 +135,11 @@ impl LogWriter for MemoryLog {
         Ok(streams.iter().map(load).collect())
     }
 
+    async fn version(&mut self, stream: StreamId) -> Result<Version, StoreError> {
+        let events = self.events(|event| event.stream == stream, usize::MAX);
+        Ok(events.last().map_or(Version(0), |event| event.version))
+    }
+
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError> {
         Ok(self.with(|log| keys.iter().map(|key| log.keys.get(key).copied()).collect()))
     }
@@ -226,6 +232,10 @@ impl LogReader for MemoryLog {
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError> {
         Ok(self.events(|event| event.position > after, limit))
+    }
+
+    async fn archived_runs(&self, _: Position, _: usize) -> Result<Vec<Run>, StoreError> {
+        Ok(vec![])
     }
 
     async fn blob(&self, sha256: Sha256Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -127,6 +127,7 @@ fn job() -> JobSummary {
         stages: vec!["echo".into()],
         usage: Some(Usage { input_tokens: 1, output_tokens: 1 }),
         submitted_position: Position(1),
+        counted: vec![],
     }
 }
 

@@ -1,5 +1,6 @@
 //! Positions and hashes: what every event must have, whatever it says.
 
+use quillwork_domain::archive::Run;
 use quillwork_domain::chain;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::Position;
@@ -51,6 +52,33 @@ impl Chain {
         }
         self.previous = Some([recorded.hash, link]);
         self.head = Head { position: found, hash: recorded.hash };
+    }
+
+    /// The position that comes next, if nothing is missing.
+    pub(super) fn next(&self) -> Position {
+        self.head.position.next()
+    }
+
+    /// Goes on behind a hole.
+    pub(super) fn jump(&mut self, run: &Run, findings: &mut Findings) {
+        if !self.expected.contains(&run.first) || run.last < run.first {
+            let message = format!(
+                "expected event {}, found a hole from {} to {}",
+                self.expected[0], run.first, run.last
+            );
+            findings.push(Finding::new(Rule::Position, message).at(run.first));
+        }
+        // Nothing behind the hole is linked to what is before it.
+        if self.previous.is_some_and(|[found, link]| run.before != found && run.before != link) {
+            let message = format!(
+                "the event before the hole was changed: its hash is {}, expected {}",
+                self.head.hash, run.before
+            );
+            findings.push(Finding::new(Rule::Hash, message).at(run.first));
+        }
+        self.expected = [Position(run.last.0.saturating_add(1)); 2];
+        self.previous = Some([run.hash; 2]);
+        self.head = Head { position: run.last, hash: run.hash };
     }
 
     /// Goes on behind something that could not be read: most likely the next event. The next link is taken on trust.

@@ -2,8 +2,7 @@
 
 use std::io::{self, BufRead, Read as _};
 
-use quillwork_domain::envelope::Recorded;
-use quillwork_domain::export::ExportedEvent;
+use quillwork_domain::export::Line;
 use quillwork_domain::id::Position;
 use quillwork_domain::payload::Sha256Digest;
 
@@ -25,6 +24,7 @@ pub struct ExportStart {
 /// Audits an export, line by line. Fails only if `lines` cannot be read.
 pub fn verify_export(mut lines: impl BufRead, start: ExportStart) -> io::Result<Report> {
     let mut audit: Option<LogAudit> = None;
+    let mut is_archive = false;
     let mut early = Vec::new();
     let mut warnings = Vec::new();
     let mut line = Vec::new();
@@ -34,14 +34,18 @@ pub fn verify_export(mut lines: impl BufRead, start: ExportStart) -> io::Result<
             break;
         }
         match (parse(&line), &mut audit) {
-            (Ok(recorded), Some(audit)) => {
-                audit.findings.line = Some(number);
-                audit.observe(&recorded);
+            (Ok(Line::Archive(_)), None) if number == 1 => is_archive = true,
+            (Ok(Line::Archive(_)), None) => {
+                early.push((number, "the head of an archive stands in the first line only".into()));
             }
-            (Ok(recorded), None) => {
-                let mut begun = begin(&recorded, start, &mut warnings);
+            (Ok(line), Some(audit)) => {
+                audit.findings.line = Some(number);
+                take(audit, &line);
+            }
+            (Ok(line), None) => {
+                let mut begun = begin(&line, (start, is_archive), &mut warnings);
                 begun.findings.line = Some(number);
-                begun.observe(&recorded);
+                take(&mut begun, &line);
                 audit = Some(begun);
             }
             (Err(message), Some(audit)) => {
@@ -61,12 +65,49 @@ pub fn verify_export(mut lines: impl BufRead, start: ExportStart) -> io::Result<
         audit.findings.push(Finding::new(Rule::Line, message));
     }
     audit.close();
-    check_head(&mut audit, start, &mut warnings);
+    if is_archive {
+        warnings.push(
+            "an archive says by itself what is before and behind its events; `audit verify --archive` compares it with the log"
+                .to_owned(),
+        );
+    } else {
+        check_head(&mut audit, start, &mut warnings);
+    }
+    if audit.holes.n_present() > 0 {
+        warnings.push(format!(
+            "{} runs of events were archived while the export was written, and are in it",
+            audit.holes.n_present()
+        ));
+    }
     Ok(audit.into_report(warnings))
 }
 
-fn begin(first: &Recorded, start: ExportStart, warnings: &mut Vec<String>) -> LogAudit {
-    let before = Position(first.position.0.saturating_sub(1));
+/// Checks one line.
+fn take(audit: &mut LogAudit, line: &Line) {
+    match line {
+        Line::Event(recorded) => {
+            audit.observe(recorded);
+        }
+        Line::Hole(run) => audit.jump(run),
+        Line::Archive(_) => {
+            let message = "the head of an archive stands in the first line only";
+            audit.findings.push(Finding::new(Rule::Line, message));
+        }
+    }
+}
+
+fn begin(first: &Line, (start, is_archive): (ExportStart, bool), warnings: &mut Vec<String>) -> LogAudit {
+    let position = match first {
+        Line::Event(recorded) => recorded.position,
+        Line::Hole(run) => run.first,
+        Line::Archive(_) => Position(1),
+    };
+    if is_archive {
+        let mut audit = LogAudit::after(Position::START, Some(quillwork_domain::chain::GENESIS));
+        audit.holes.set_archive();
+        return audit;
+    }
+    let before = Position(position.0.saturating_sub(1));
     if before == Position::START {
         return LogAudit::after(
             before,
@@ -76,14 +117,14 @@ fn begin(first: &Recorded, start: ExportStart, warnings: &mut Vec<String>) -> Lo
     if start.previous_hash.is_none() {
         warnings.push(format!(
             "the export starts at event {}: its link to event {before} is taken on trust; give --previous-hash to check it",
-            first.position
+            position
         ));
     }
     LogAudit::after(before, start.previous_hash)
 }
 
 /// Reads a line, which must be written exactly as the export writes it: the digits of a hash, say, in lower case.
-fn parse(line: &[u8]) -> Result<Recorded, String> {
+fn parse(line: &[u8]) -> Result<Line, String> {
     let Some(text) = line.strip_suffix(b"\n") else {
         return Err("the line does not end: the export is cut off, or the line is too long".into());
     };
@@ -92,15 +133,16 @@ fn parse(line: &[u8]) -> Result<Recorded, String> {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    let recorded = ExportedEvent::from_line(text)
-        .and_then(ExportedEvent::into_recorded)
-        .map_err(|error| explain(&error))?;
-    let written = ExportedEvent::new(&recorded).and_then(|exported| exported.to_line());
-    if written.map_err(|error| explain(&error))? != text {
-        let position = recorded.position;
-        return Err(format!("event {position} is not written as the export writes it: the line was changed"));
+    let line = Line::read(text).map_err(|error| explain(&error))?;
+    if line.write().map_err(|error| explain(&error))? != text {
+        let what = match &line {
+            Line::Event(recorded) => format!("event {}", recorded.position),
+            Line::Hole(run) => format!("the hole from {}", run.first),
+            Line::Archive(_) => "the head of the archive".to_owned(),
+        };
+        return Err(format!("{what} is not written as the export writes it: the line was changed"));
     }
-    Ok(recorded)
+    Ok(line)
 }
 
 fn check_head(audit: &mut LogAudit, start: ExportStart, warnings: &mut Vec<String>) {

@@ -16,7 +16,7 @@ const MAX_LISTED: usize = 100;
 pub enum Rule {
     /// A line of an export is one event, written as the export writes it.
     Line,
-    /// Positions count from 1 without a gap.
+    /// Positions count from 1, without a gap but where jobs were archived.
     Position,
     /// Each event holds the hash of its fields and of the event before it.
     Hash,
@@ -26,6 +26,8 @@ pub enum Rule {
     Decode,
     /// The events of a job are ones that its plan allows, in an order that it allows.
     Job,
+    /// Jobs are missing where an event says that they were archived, and nowhere else.
+    Archive,
     /// The log ends where it is said to end.
     Head,
     /// The queue is what follows from the log.
@@ -48,6 +50,7 @@ impl Rule {
             Self::Version => "version",
             Self::Decode => "decode",
             Self::Job => "job",
+            Self::Archive => "archive",
             Self::Head => "head",
             Self::Queue => "queue",
             Self::Keys => "keys",
@@ -103,6 +106,8 @@ pub struct Report {
     pub events: u64,
     /// How many jobs they belong to.
     pub jobs: u64,
+    /// How many events left the log, or are not in the file.
+    pub archived: u64,
     /// The position of the last event; 0 if there was none.
     pub head: Position,
     /// The hash of the last event, as it is stored.
@@ -122,6 +127,7 @@ impl Report {
             ok: false,
             events: 0,
             jobs: 0,
+            archived: 0,
             head: Position::START,
             head_hash: chain::GENESIS,
             findings: vec![Finding::new(Rule::Store, message)],

@@ -50,6 +50,11 @@ impl Jobs {
         self.known.len()
     }
 
+    /// True if an event of the job was seen.
+    pub(super) fn has(&self, id: JobId) -> bool {
+        self.known.contains_key(&id)
+    }
+
     /// The job as it is now; a new one if it was never seen.
     pub(super) fn get(&mut self, id: JobId) -> &mut Known {
         self.known.entry(id).or_insert_with(|| {

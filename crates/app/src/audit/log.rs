@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use quillwork_domain::archive::{JobsArchived, Run};
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position, Version};
+use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::job::{Event, JobSubmitted, Phase};
 use quillwork_domain::payload::{BlobRef, Payload, Sha256Digest};
 use quillwork_domain::wire;
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::chain::Chain;
 use crate::audit::finding::{Finding, Findings, Report, Rule};
+use crate::audit::holes::Holes;
 use crate::audit::jobs::{Jobs, Known};
 use crate::audit::queue::key_of;
 use crate::audit::rules::{self, Demand};
@@ -26,8 +28,10 @@ pub(super) struct LogAudit {
     /// Streams may begin in the middle, because the log does.
     partial: bool,
     demand: Option<(JobId, Demand)>,
-    /// The version of the stream of the queues.
+    /// The versions of the streams of the queues and of the archive.
     queues: Version,
+    archive: Version,
+    pub(super) holes: Holes,
 }
 
 impl LogAudit {
@@ -42,6 +46,8 @@ impl LogAudit {
             partial: position > Position::START,
             demand: None,
             queues: Version::default(),
+            archive: Version::default(),
+            holes: Holes::after(position),
         }
     }
 
@@ -84,9 +90,26 @@ impl LogAudit {
             }
             None => None,
         };
-        let Some(job) = recorded.stream.job() else {
-            self.check_queues(recorded, event);
-            return;
+        let job = match recorded.stream {
+            StreamId::Job(job) => job,
+            StreamId::Queues => {
+                self.queues = self.check_version(recorded, self.queues);
+                if !matches!(event, Event::Queue(_)) {
+                    let message = format!("{} in the stream of the queues", wire::kind(event));
+                    self.report(Rule::Job, recorded, message);
+                }
+                return;
+            }
+            StreamId::Archive => {
+                self.archive = self.check_version(recorded, self.archive);
+                if let Event::Archive(archived) = event {
+                    self.check_archived(recorded, archived);
+                } else {
+                    let message = format!("{} in the stream of the archive", wire::kind(event));
+                    self.report(Rule::Job, recorded, message);
+                }
+                return;
+            }
         };
         let version = match self.jobs.get(job) {
             Known::Live(live) if live.job.phase == Phase::New && recorded.version.0 > 1 && self.partial => {
@@ -128,19 +151,42 @@ impl LogAudit {
         self.jobs.fold(job, event, recorded);
     }
 
-    /// Checks an event of the queues' own stream.
-    fn check_queues(&mut self, recorded: &Recorded, event: &Event) {
-        let expected = self.queues.next();
+    /// Goes on behind a hole.
+    pub(super) fn jump(&mut self, run: &Run) {
+        // What must follow directly may have left while the log was read.
+        self.demand = None;
+        self.chain.jump(run, &mut self.findings);
+        self.holes.cross(run);
+    }
+
+    /// The position that comes next, if nothing is missing.
+    pub(super) fn next(&self) -> Position {
+        self.chain.next()
+    }
+
+    /// Compares what was archived with what is missing.
+    fn check_archived(&mut self, recorded: &Recorded, archived: &JobsArchived) {
+        for wrong in self.holes.told(recorded.position, archived) {
+            self.report(Rule::Archive, recorded, wrong);
+        }
+        if self.holes.must_be_gone(recorded.position) {
+            for job in archived.jobs.iter().filter(|job| self.jobs.has(job.id)) {
+                let finding = Finding::new(Rule::Archive, "the job was archived, but events of it are there");
+                self.findings.push(finding.at(recorded.position).of(job.id));
+            }
+        }
+    }
+
+    /// Checks the next version of a stream that is of no job, and returns it.
+    fn check_version(&mut self, recorded: &Recorded, before: Version) -> Version {
+        let expected = before.next();
         // The beginning of the stream may not have been seen.
-        let begins = self.partial && self.queues == Version::default();
+        let begins = self.partial && before == Version::default();
         if recorded.version != expected && !begins {
             let message = format!("expected version {expected} of the stream, found {}", recorded.version);
             self.report(Rule::Version, recorded, message);
         }
-        self.queues = recorded.version;
-        if !matches!(event, Event::Queue(_)) {
-            self.report(Rule::Job, recorded, format!("{} in the stream of the queues", wire::kind(event)));
-        }
+        recorded.version
     }
 
     fn take_key(&mut self, recorded: &Recorded, job: JobId, submitted: &JobSubmitted) {
@@ -184,6 +230,16 @@ impl LogAudit {
         if let Some((job, demand)) = self.demand.take() {
             self.unanswered(job, &demand);
         }
+        for (position, message) in self.holes.untold() {
+            self.findings.push(Finding::new(Rule::Archive, message).at(position));
+        }
+        if self.holes.is_archive() {
+            let open = self.jobs.live().filter(|(_, live)| !live.job.is_terminal()).map(|(id, _)| id);
+            for job in open.collect::<Vec<_>>() {
+                let finding = Finding::new(Rule::Archive, "the archive does not have the end of the job");
+                self.findings.push(finding.of(job));
+            }
+        }
     }
 
     /// What was found.
@@ -195,6 +251,7 @@ impl LogAudit {
             ok: findings.is_empty(),
             events: self.events,
             jobs,
+            archived: self.holes.n_events(),
             head: position,
             head_hash: hash,
             findings,
@@ -216,7 +273,8 @@ fn blob_of(event: &Event) -> Option<BlobRef> {
         | Event::JobFailed(_)
         | Event::JobCancelled(_)
         | Event::JobRetried(_)
-        | Event::Queue(_) => return None,
+        | Event::Queue(_)
+        | Event::Archive(_) => return None,
     };
     match payload {
         Payload::Inline(_) => None,

@@ -92,7 +92,7 @@ pub(super) fn tasks_of(jobs: &Jobs) -> Vec<DerivedTask> {
 }
 
 /// The idempotency key of a submission, with its owner.
-pub(super) fn key_of(
+pub(crate) fn key_of(
     recorded: &Recorded,
     job: JobId,
     submitted: &JobSubmitted,

@@ -111,7 +111,7 @@ pub(super) fn check(
             }
         }
         Event::JobCancelled(_) => open(before, kind).map(|()| None),
-        Event::Queue(_) => Err(format!("{kind} in the stream of a job")),
+        Event::Queue(_) | Event::Archive(_) => Err(format!("{kind} in the stream of a job")),
         Event::JobRetried(retried) => match before.phase {
             Phase::Failed | Phase::Cancelled if retried.stage == current.name => Ok(None),
             Phase::Failed | Phase::Cancelled => {

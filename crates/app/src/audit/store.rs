@@ -8,6 +8,7 @@ use quillwork_domain::id::{Position, StreamId};
 use quillwork_domain::payload::{BlobRef, Sha256Digest};
 
 use crate::audit::finding::{Finding, Report, Rule};
+use crate::audit::holes;
 use crate::audit::log::{LogAudit, shorten};
 use crate::audit::queue::{DerivedTask, PAGE, tasks_of};
 use crate::ports::store::{Head, LogReader, StoreError, TaskKey};
@@ -37,11 +38,12 @@ pub async fn verify_store(
     for complaint in readable(&mut audit, reader.check().await)?.unwrap_or_default() {
         audit.findings.push(Finding::new(Rule::Store, complaint));
     }
-    let head = readable(&mut audit, reader.head().await)?;
-    let last = match (scope, head) {
+    let mut head = readable(&mut audit, reader.head().await)?;
+    let mut last = match (scope, head) {
         (Scope::Log, Some(head)) => head.position,
         (Scope::Everything, _) | (Scope::Log, None) => Position(u64::MAX),
     };
+    audit.holes.settle(last);
     let mut position = Position::START;
     while position < last {
         let page = match reader.read_all(position, PAGE).await {
@@ -61,7 +63,15 @@ pub async fn verify_store(
             Err(error) => return Err(error),
         };
         let Some(end) = page.last().map(|recorded| recorded.position) else { break };
-        for recorded in page.iter().filter(|recorded| recorded.position <= last) {
+        for recorded in &page {
+            if cross(reader, &mut audit, (recorded.position, scope)).await? && scope == Scope::Log {
+                // The events that tell of these holes may be later than the head was.
+                head = readable(&mut audit, reader.head().await)?.or(head);
+                last = head.map_or(last, |head| head.position);
+            }
+            if recorded.position > last {
+                break;
+            }
             observe(reader, &mut audit, &mut blobs, recorded).await?;
         }
         position = end;
@@ -75,6 +85,14 @@ pub async fn verify_store(
             readable(&mut audit, checked)?;
             let checked = check_keys(reader, &mut audit).await;
             readable(&mut audit, checked)?;
+            let counted = holes::count(reader).await;
+            if let Some(n_holes) = readable(&mut audit, counted)?
+                && n_holes != audit.holes.n_told()
+            {
+                let message =
+                    format!("the store has {n_holes} holes, the log tells of {}", audit.holes.n_told());
+                audit.findings.push(Finding::new(Rule::Archive, message));
+            }
             readable(&mut audit, unreferenced(reader, &blobs).await)?.unwrap_or_default()
         }
         Scope::Log => {
@@ -82,6 +100,24 @@ pub async fn verify_store(
         }
     };
     Ok(audit.into_report(warnings))
+}
+
+/// Goes on behind the holes before the event at `found`; true if there were any.
+async fn cross(
+    reader: &dyn LogReader,
+    audit: &mut LogAudit,
+    (found, scope): (Position, Scope),
+) -> Result<bool, StoreError> {
+    if audit.next() >= found {
+        return Ok(false);
+    }
+    let runs = holes::runs_between(reader, audit.next(), found).await;
+    let runs = readable(audit, runs)?.unwrap_or_default();
+    if scope == Scope::Log && runs.first().is_some_and(|run| run.first < audit.next()) {
+        return Err(StoreError::Unavailable("jobs were archived where the audit was; run it again".into()));
+    }
+    runs.iter().for_each(|run| audit.jump(run));
+    Ok(!runs.is_empty())
 }
 
 /// Turns damage that keeps something from being read into a finding.
@@ -122,10 +158,19 @@ async fn read_singly(
             Ok(page) => {
                 let Some(recorded) = page.first() else { return Ok(end) };
                 position = recorded.position;
+                cross(reader, audit, (position, Scope::Everything)).await?;
                 observe(reader, audit, blobs, recorded).await?;
             }
             Err(StoreError::Corrupt(message)) => {
                 position = position.next();
+                // The damaged event is the one behind a hole, if there is one.
+                if let Some(run) = reader.archived_runs(Position(position.0 - 1), 1).await?.first()
+                    && run.first <= position
+                {
+                    audit.jump(run);
+                    position = run.last;
+                    continue;
+                }
                 let message = format!("the event cannot be read: {message}");
                 audit.unreadable(Finding::new(Rule::Decode, message).at(position));
             }

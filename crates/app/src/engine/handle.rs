@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::engine::admission::Admission;
+use crate::engine::archive::ArchiveRequest;
 use crate::engine::hints::Hints;
 use crate::engine::work::{Outcome, Report};
 use crate::feed::Feed;
@@ -127,6 +128,7 @@ pub(crate) enum Mode {
 pub struct Engine {
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     pub(crate) controlling: mpsc::Sender<ControlRequest>,
+    pub(crate) archiving: mpsc::Sender<ArchiveRequest>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
     pub(crate) hints: Hints,
     pub(crate) admission: Admission,

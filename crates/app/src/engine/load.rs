@@ -46,16 +46,19 @@ impl EngineLoop {
             .into_iter()
             .filter(|job| !self.is_known(*job))
             .map(|job| {
-                (job.into(), self.cache.peek(job).map_or(Version::default(), |known| known.job.version))
+                // A job that has ended may have left the log since: what is known of it is of no use.
+                let known = self.cache.peek(job).filter(|known| !known.job.is_terminal());
+                (job.into(), known.map_or(Version::default(), |known| known.job.version))
             })
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
         let news = self.writer.load(&missing).await?;
-        for ((stream, _), news) in missing.into_iter().zip(news) {
+        for ((stream, after), news) in missing.into_iter().zip(news) {
             let Some(job) = stream.job() else { continue };
-            let mut known = self.cache.take(job).unwrap_or_default();
+            let cached = self.cache.take(job).filter(|_| after > Version::default());
+            let mut known = cached.unwrap_or_default();
             known.fold(&news);
             if known.last_event.is_some() {
                 self.cache.put(job, known);

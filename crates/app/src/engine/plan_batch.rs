@@ -239,7 +239,8 @@ impl<'a> BatchPlan<'a> {
             | Event::JobFailed(_)
             | Event::JobCancelled(_)
             | Event::JobRetried(_)
-            | Event::Queue(_) => before.submitted.as_ref(),
+            | Event::Queue(_)
+            | Event::Archive(_) => before.submitted.as_ref(),
         };
         let Some(submitted) = submitted else { return };
         let now = self.circumstances.now;

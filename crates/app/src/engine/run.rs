@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::engine::EngineConfig;
+use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
 use crate::engine::handle::{ControlRequest, Mode, Request};
 use crate::engine::hints::Hints;
@@ -54,6 +55,7 @@ pub(crate) struct EngineLoop {
     pub(crate) hints: Hints,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
     pub(crate) controlling: mpsc::Receiver<ControlRequest>,
+    pub(crate) archiving: mpsc::Receiver<ArchiveRequest>,
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     pub(crate) mode: watch::Receiver<Mode>,
     pub(crate) running: watch::Sender<usize>,
@@ -81,6 +83,10 @@ impl EngineLoop {
             }
             // Without a handle left there is nobody to work for.
             let ending = mode == Mode::Stopping || self.requests.is_closed();
+            if ending {
+                // Nothing of it was begun.
+                intake.archive = None;
+            }
             if ending && intake.is_done() {
                 return self.end().await;
             }
@@ -91,6 +97,9 @@ impl EngineLoop {
                         self.trouble.send_replace(None);
                         // Nobody could renew a lease in the meantime.
                         self.reap_at = Instant::now() + self.config.lease;
+                    }
+                    if let Some(request) = intake.archive.take() {
+                        self.archive(request).await;
                     }
                     again = starved;
                 }
@@ -140,6 +149,7 @@ impl EngineLoop {
             Some(report) = self.reports.recv() => intake.reports.push(report),
             Some(request) = self.requests.recv() => intake.take(request),
             Some(request) = self.controlling.recv() => intake.controls.push(request),
+            Some(request) = self.archiving.recv(), if intake.archive.is_none() => intake.archive = Some(request),
             () = self.hints.given() => {}
             () = tokio::time::sleep_until(wake_at) => {}
         }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::engine::admission::Admission;
+use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
 use crate::engine::handle::{ControlRequest, Mode, Request};
 use crate::engine::hints::Hints;
@@ -87,6 +88,7 @@ pub async fn start(
 ) -> Result<EngineThread, StartError> {
     let (requests, request_queue) = mpsc::unbounded_channel();
     let (controlling, control_queue) = mpsc::channel(MAX_CONTROLS);
+    let (archiving, archive_queue) = mpsc::channel(1);
     let (reports, report_queue) = mpsc::unbounded_channel();
     let (mode, mode_changes) = watch::channel(Mode::default());
     let (running, n_running) = watch::channel(0);
@@ -97,6 +99,7 @@ pub async fn start(
     let engine = Engine {
         requests,
         controlling,
+        archiving,
         reports,
         hints: hints.clone(),
         admission: Admission::new(config.max_pending),
@@ -110,6 +113,7 @@ pub async fn start(
         hints,
         requests: request_queue,
         controlling: control_queue,
+        archiving: archive_queue,
         reports: report_queue,
         mode: mode_changes,
         running,
@@ -152,6 +156,7 @@ struct Lines {
     hints: Hints,
     requests: mpsc::UnboundedReceiver<Request>,
     controlling: mpsc::Receiver<ControlRequest>,
+    archiving: mpsc::Receiver<ArchiveRequest>,
     reports: mpsc::UnboundedReceiver<Report>,
     mode: watch::Receiver<Mode>,
     running: watch::Sender<usize>,
@@ -169,7 +174,8 @@ async fn open(
     let lease = writer.open_lease(&config.worker, config.lease).await?;
     let survey = writer.survey().await?;
     let unserved = if writer.is_exclusive() { unserved(writer.as_mut(), &slots).await? } else { vec![] };
-    let Lines { hints, requests, controlling, reports, mode, running, trouble, feed, progress } = lines;
+    let Lines { hints, requests, controlling, archiving, reports, mode, running, trouble, feed, progress } =
+        lines;
     feed.advance(survey.head.position);
     let now = Instant::now();
     Ok(EngineLoop {
@@ -194,6 +200,7 @@ async fn open(
         hints,
         requests,
         controlling,
+        archiving,
         reports,
         mode,
         running,

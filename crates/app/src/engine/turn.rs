@@ -8,6 +8,7 @@ use quillwork_domain::id::{JobId, StreamId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::engine::archive::ArchiveRequest;
 use crate::engine::handle::{ControlRequest, Controlled, Mode, Request};
 use crate::engine::plan_batch::{Authority, BatchPlan, Circumstances, Planned};
 use crate::engine::reports::{decide_report, give_up};
@@ -26,6 +27,8 @@ pub(super) struct Intake {
     pub(super) requests: Vec<Request>,
     pub(super) n_items: usize,
     pub(super) controls: Vec<ControlRequest>,
+    /// Jobs to take out of the log, after the batch.
+    pub(super) archive: Option<ArchiveRequest>,
     /// Kept until they are committed: the work is done and must not be lost to a full disk.
     pub(super) reports: Vec<Report>,
     pub(super) orphans: Vec<(TaskKey, LeaseToken)>,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use quillwork_domain::archive::Run;
 use quillwork_domain::chain;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position, StreamId, Version};
@@ -137,7 +138,27 @@ pub struct Batch {
     /// A blob that exists already is left as it is.
     pub blobs: Vec<Blob>,
     pub keys: Vec<(IdempotencyKey, KeyOwner)>,
+    pub removal: Removal,
     pub news: News,
+}
+
+/// What leaves the log. Their positions become holes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Streams, each with its last version. If a stream has more or fewer events by now, the whole batch is refused as
+    /// [`CommitError::HeadMoved`]. Each occurs once.
+    pub streams: Vec<(StreamId, Version)>,
+    /// The idempotency keys that go with them.
+    pub keys: Vec<IdempotencyKey>,
+    /// The holes, kept for those who read across them.
+    pub runs: Vec<Run>,
+}
+
+impl Removal {
+    /// True if nothing leaves.
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
 }
 
 impl Batch {
@@ -216,6 +237,9 @@ pub trait LogWriter: Send {
     /// The events of each stream after a version, in order; empty for a stream that has none.
     async fn load(&mut self, streams: &[(StreamId, Version)]) -> Result<Vec<Vec<Recorded>>, StoreError>;
 
+    /// The last version of a stream; 0 if it has no events.
+    async fn version(&mut self, stream: StreamId) -> Result<Version, StoreError>;
+
     /// The owner of each key, if it has one.
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError>;
 
@@ -280,8 +304,12 @@ pub trait LogReader: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Recorded>, StoreError>;
 
-    /// Up to `limit` events after a position, in order and without a gap.
+    /// Up to `limit` events after a position, in order. Where events are missing [`LogReader::archived_runs`] says why;
+    /// what it says is at least as new as the events that were read before.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError>;
+
+    /// Up to `limit` holes that end after a position, in order.
+    async fn archived_runs(&self, after: Position, limit: usize) -> Result<Vec<Run>, StoreError>;
 
     /// The uncompressed bytes of a blob.
     async fn blob(&self, sha256: Sha256Digest) -> Result<Option<Vec<u8>>, StoreError>;

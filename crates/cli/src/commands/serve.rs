@@ -18,6 +18,7 @@ use crate::exit::INTERRUPTED;
 use crate::local::{Handlers, Local, process_name};
 use crate::logging;
 use crate::open_files;
+use crate::retention;
 use crate::signals::Signals;
 use crate::storage::Storage;
 
@@ -60,6 +61,7 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<u8> {
     let mut local = Local::start(&config, &storage, writer, &roles.handlers).await?;
     let mut background = JoinSet::new();
     let stop_models = CancellationToken::new();
+    let (draining, stop_http) = (CancellationToken::new(), CancellationToken::new());
     let models = if roles.api || roles.projector {
         let models = storage.read_models(settings).await?;
         // A projector follows by itself while it stands by.
@@ -78,7 +80,12 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<u8> {
         });
     }
 
-    let (draining, stop_http) = (CancellationToken::new(), CancellationToken::new());
+    if let Some(models) = models.as_ref().filter(|_| roles.projector && settings.retention.keep.is_some()) {
+        let (models, engine) = (models.clone(), local.engine.clone());
+        let (policy, reader) = (settings.retention.clone(), storage.reader.clone());
+        background.spawn(retention::keep(policy, models, engine, reader, draining.clone()));
+    }
+
     let mut http = JoinSet::new();
     if let Some(listener) = listener {
         let address = listener.local_addr().context("the listening socket has no address")?;

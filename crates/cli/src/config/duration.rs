@@ -1,4 +1,4 @@
-//! Durations as people write them: `500ms`, `30s`, `5m`, `2h`.
+//! Durations as people write them: `500ms`, `30s`, `5m`, `2h`, `90d`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A duration of whole milliseconds, at least one, at most a year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(with = "String", extend("pattern" = "^[0-9]+(ms|s|m|h)$", "examples" = ["500ms", "30s", "5m"]))]
+#[schemars(with = "String", extend("pattern" = "^[0-9]+(ms|s|m|h|d)$", "examples" = ["500ms", "30s", "5m"]))]
 pub(crate) struct Span(pub(crate) Duration);
 
 /// From the largest unit to the smallest.
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 
@@ -31,7 +31,7 @@ impl Span {
 
 /// Not a duration.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a duration from 1ms to a year such as 500ms, 30s, 5m or 2h, got {0:?}")]
+#[error("expected a duration from 1ms to a year such as 500ms, 30s, 5m, 2h or 90d, got {0:?}")]
 pub(crate) struct NotADuration(String);
 
 impl FromStr for Span {
@@ -76,9 +76,14 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        for (text, millis) in
-            [("1ms", 1), ("1500ms", 1_500), ("30s", 30_000), ("5m", 300_000), ("2h", 7_200_000)]
-        {
+        for (text, millis) in [
+            ("1ms", 1),
+            ("1500ms", 1_500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+            ("90d", 7_776_000_000),
+        ] {
             let span: Span = text.parse().unwrap();
             assert_eq!((span.as_millis(), span.to_string().as_str()), (millis, text));
         }
@@ -86,7 +91,8 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for text in ["", "5", "s", "0s", "-1s", "1.5s", "1d", "5 m", "99999999999h", "18446744073709551615h"]
+        for text in
+            ["", "5", "s", "0s", "-1s", "1.5s", "1w", "366d", "5 m", "99999999999h", "18446744073709551615h"]
         {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }

@@ -11,7 +11,7 @@ use serde::de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Frequency, Span};
+use crate::config::{Frequency, RetentionSettings, Span};
 
 /// The settings of Quillwork. Relative paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -58,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) limits: Limits,
     pub(crate) postgres: PostgresSettings,
+    pub(crate) retention: RetentionSettings,
     /// By handler: how many of its stages run at once, and how often they start.
     pub(crate) stages: BTreeMap<String, StageSettings>,
     /// By name: what a job goes through.
@@ -272,6 +273,7 @@ impl Default for Settings {
             log_format: None,
             limits: Limits::default(),
             postgres: PostgresSettings::default(),
+            retention: RetentionSettings::default(),
             stages: BTreeMap::from([
                 ("research".into(), concurrency(4)),
                 ("generation".into(), concurrency(4)),

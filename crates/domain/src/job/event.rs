@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::archive::JobsArchived;
 use crate::id::Attempt;
 use crate::job::{ErrorClass, JobError};
 use crate::payload::{Payload, Sha256Digest};
@@ -27,6 +28,8 @@ pub enum Event {
     JobRetried(JobRetried),
     /// Of the queues, and of no job.
     Queue(QueueEvent),
+    /// Jobs left the log.
+    Archive(JobsArchived),
 }
 
 /// A client asked for work. Everything the job needs is in here.

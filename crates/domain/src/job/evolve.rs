@@ -54,7 +54,7 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
             job.error = None;
             (job.failures, job.rate_limits, job.losses) = (0, 0, 0);
         }
-        Event::Queue(_) => {}
+        Event::Queue(_) | Event::Archive(_) => {}
     }
     job
 }

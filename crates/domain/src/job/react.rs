@@ -37,7 +37,7 @@ pub fn react(before: &Job, event: &Event) -> Option<TaskChange> {
             Some(run_at) => TaskChange::Release { stage, run_at },
             None => TaskChange::Close { stage },
         }),
-        Event::JobCompleted(_) | Event::Queue(_) => None,
+        Event::JobCompleted(_) | Event::Queue(_) | Event::Archive(_) => None,
         // A final stage failure has closed the task already; an abandoned job still has one.
         Event::JobFailed(_) if before.phase == Phase::Failed => None,
         Event::JobFailed(_) => Some(TaskChange::Close { stage }),

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::*;
-use crate::id::Attempt;
+use crate::archive::{ArchiveFile, ArchivedJob, JobsArchived, Run, StageTally};
+use crate::id::{Attempt, JobId, Position};
 use crate::job::{
     ErrorClass, JobCancelled, JobCompleted, JobError, JobFailed, JobRetried, JobSubmitted, StageCompleted,
-    StageFailed, StageStarted, StepRecorded, Usage,
+    StageFailed, StageStarted, Status, StepRecorded, Usage,
 };
 use crate::payload::{BlobRef, Payload, Sha256Digest};
 use crate::plan::{Backoff, Plan, PlannedStage};
@@ -22,7 +24,7 @@ fn raw(json: &str) -> Box<RawValue> {
 }
 
 /// An event of each kind, in the order of [`KINDS`], with every member set.
-pub(crate) fn one_of_each() -> [Event; 12] {
+pub(crate) fn one_of_each() -> [Event; 13] {
     let stage = PlannedStage {
         name: "research".into(),
         handler: "research".into(),
@@ -85,6 +87,29 @@ pub(crate) fn one_of_each() -> [Event; 12] {
         })),
         Event::Queue(QueueEvent::Resumed(QueueResumed { handler: "research".into() })),
         Event::Queue(QueueEvent::Limited(QueueLimited { handler: "research".into(), max_running: Some(20) })),
+        Event::Archive(JobsArchived {
+            through: Timestamp::from_millis(1_700_000_000_000),
+            jobs: vec![ArchivedJob {
+                id: JobId(Uuid::from_u128(7)),
+                status: Status::Completed,
+                stages: BTreeMap::from([(
+                    "research".into(),
+                    StageTally { started: 2, completed: 1, failed: 1, retried: 1 },
+                )]),
+            }],
+            runs: vec![Run {
+                first: Position(3),
+                last: Position(8),
+                before: Sha256Digest::of(b"event 2"),
+                hash: Sha256Digest::of(b"event 8"),
+            }],
+            file: Some(ArchiveFile {
+                name: "archive.ndjson.zst".into(),
+                sha256: Sha256Digest::of(b"file"),
+                bytes: 1_234,
+                events: 6,
+            }),
+        }),
     ]
 }
 

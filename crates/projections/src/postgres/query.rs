@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::{Database, from_i64};
+use super::{Database, from_i64, to_i64};
 use crate::job_summary::JobSummary;
 use crate::job_timeline::{TimelineEntry, TimelineOutcome};
 use crate::queues::QueueRow;
@@ -16,6 +16,11 @@ use crate::stats::Stats;
 pub(crate) const JOB: &str = "SELECT summary FROM {schema}.job_summary WHERE id = $1";
 
 pub(crate) const ROWS: &str = "SELECT summary FROM {schema}.job_summary WHERE id = ANY($1)";
+
+pub(crate) const FINISHED: &str = "
+    SELECT summary FROM {schema}.job_summary
+    WHERE finished_at < $1 AND (finished_at, submitted_position) > ($2, $3)
+    ORDER BY finished_at, submitted_position LIMIT $4";
 
 pub(crate) const TIMELINE: &str = "
     SELECT stage_index, stage, attempt, worker, started_at, finished_at, outcome, class, error, retry_at
@@ -45,6 +50,22 @@ pub(crate) async fn job(database: &Database, id: JobId) -> Result<Option<JobSumm
 pub(crate) async fn rows(database: &Database, ids: &[JobId]) -> Result<Vec<JobSummary>, ReadModelError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = database.run(sqlx::query(database.sql(ROWS)).bind(ids)).await?;
+    rows.iter().map(summary).collect()
+}
+
+/// Up to `limit` jobs that ended before `cutoff`, in the order of their ends, after a time and a position.
+pub(crate) async fn finished(
+    database: &Database,
+    cutoff: Timestamp,
+    (ended, position): (Timestamp, Position),
+    limit: usize,
+) -> Result<Vec<JobSummary>, ReadModelError> {
+    let query = sqlx::query(database.sql(FINISHED))
+        .bind(cutoff.as_millis())
+        .bind(ended.as_millis())
+        .bind(to_i64(position.0))
+        .bind(to_i64(limit as u64));
+    let rows = database.run(query).await?;
     rows.iter().map(summary).collect()
 }
 

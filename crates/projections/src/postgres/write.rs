@@ -29,11 +29,13 @@ const MOVE_CHECKPOINT: &str = "
     WHERE id = 1 AND position = $3 AND lease = $4";
 
 const UPSERT_JOBS: &str = "
-    INSERT INTO {schema}.job_summary (submitted_position, id, status, pipeline, tenant, due_at, search, summary)
-    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
-                         $8::text[])
+    INSERT INTO {schema}.job_summary (submitted_position, id, status, pipeline, tenant, due_at, finished_at, search,
+                                      summary)
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+                         $8::text[], $9::text[])
     ON CONFLICT (submitted_position) DO UPDATE SET
-        status = excluded.status, due_at = excluded.due_at, summary = excluded.summary";
+        status = excluded.status, due_at = excluded.due_at, finished_at = excluded.finished_at,
+        summary = excluded.summary";
 
 const INSERT_LABELS: &str = "
     INSERT INTO {schema}.job_label (label, submitted_position)
@@ -44,6 +46,14 @@ const INSERT_TIMELINE: &str = "
                                        outcome, class, error, retry_at)
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
                          $8::text[], $9::text[], $10::text[], $11::bigint[])";
+
+const DELETE_LABELS: &str = "
+    DELETE FROM {schema}.job_label l USING unnest($1::text[], $2::bigint[]) AS w (label, submitted_position)
+    WHERE l.label = w.label AND l.submitted_position = w.submitted_position";
+
+const DELETE_TIMELINE: &str = "DELETE FROM {schema}.job_timeline WHERE submitted_position = ANY($1)";
+
+const DELETE_JOBS: &str = "DELETE FROM {schema}.job_summary WHERE submitted_position = ANY($1)";
 
 const ADD_STATS: &str = "
     INSERT INTO {schema}.stats AS stats (name, value)
@@ -67,7 +77,7 @@ pub(crate) async fn write(turn: &Turn, after: Checkpoint, changes: &Changes) -> 
 
 async fn write_all(turn: &Turn, after: Checkpoint, changes: &Changes) -> Result<(), ReadModelError> {
     let database = &turn.database;
-    let Changes { jobs, labels, timeline, stats, queues, through } = changes;
+    let Changes { jobs, labels, timeline, removed, stats, queues, through } = changes;
     let mut jobs: Vec<&JobSummary> = jobs.values().flatten().collect();
     // In the order of the table, so that new rows are appended.
     jobs.sort_unstable_by_key(|job| job.submitted_position);
@@ -89,6 +99,9 @@ async fn write_all(turn: &Turn, after: Checkpoint, changes: &Changes) -> Result<
     }
     if !timeline.is_empty() {
         insert_timeline(&mut tx, database, timeline).await?;
+    }
+    if !removed.is_empty() {
+        delete(&mut tx, database, removed).await?;
     }
     let (names, values): (Vec<_>, Vec<_>) = stats.rows().into_iter().unzip();
     let names: Vec<_> = names.iter().map(|name| text(name).into_owned()).collect();
@@ -165,9 +178,29 @@ async fn upsert_jobs(
         .bind(column(jobs, |job| text(&job.pipeline).into_owned()))
         .bind(column(jobs, |job| text(&job.tenant).into_owned()))
         .bind(column(jobs, due_at))
+        .bind(column(jobs, |job| millis(job.ended_at())))
         .bind(column(jobs, |job| text(&job.topic.to_lowercase()).into_owned()))
         .bind(summaries);
     run(tx, database, upsert).await?;
+    Ok(())
+}
+
+/// Deletes all rows of jobs that left the log.
+async fn delete(
+    tx: &mut PgConnection,
+    database: &Database,
+    jobs: &[JobSummary],
+) -> Result<(), ReadModelError> {
+    let (labels, labelled): (Vec<_>, Vec<_>) = jobs
+        .iter()
+        .flat_map(|job| job.label_keys().map(|label| (label, to_i64(job.submitted_position.0))))
+        .map(|(label, position)| (text(&label).into_owned(), position))
+        .unzip();
+    run(tx, database, sqlx::query(database.sql(DELETE_LABELS)).bind(labels).bind(labelled)).await?;
+    for sql in [DELETE_TIMELINE, DELETE_JOBS] {
+        let positions = column(jobs, |job| to_i64(job.submitted_position.0));
+        run(tx, database, sqlx::query(database.sql(sql)).bind(positions)).await?;
+    }
     Ok(())
 }
 

@@ -86,6 +86,27 @@ pub(crate) async fn jobs(
     rows.iter().map(summary).collect()
 }
 
+/// Up to `limit` jobs that ended before `cutoff`, in the order of their ends, after a time and a position.
+pub(crate) async fn finished(
+    pool: &SqlitePool,
+    cutoff: Timestamp,
+    (ended, position): (Timestamp, Position),
+    limit: usize,
+) -> Result<Vec<JobSummary>, ReadModelError> {
+    let rows = sqlx::query(
+        "SELECT summary FROM job_summary
+         WHERE finished_at < ?1 AND (finished_at, submitted_position) > (?2, ?3)
+         ORDER BY finished_at, submitted_position LIMIT ?4",
+    )
+    .bind(cutoff.as_millis())
+    .bind(ended.as_millis())
+    .bind(to_i64(position.0))
+    .bind(to_i64(limit as u64))
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(summary).collect()
+}
+
 /// True if more than the status restricts the list.
 fn narrowed(filter: &JobFilter) -> bool {
     filter.pipeline.is_some() || filter.tenant.is_some() || filter.search.is_some()

@@ -20,12 +20,13 @@ const CHUNKS: [usize; 4] = [64, 16, 4, 1];
 /// Written as rows of parameters, one text per chunk size: a summary is too long to go through JSON in JSON.
 static UPSERT_JOBS: LazyLock<[String; 4]> = LazyLock::new(|| {
     CHUNKS.map(|n_rows| {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; n_rows].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; n_rows].join(", ");
         format!(
-            "INSERT INTO job_summary (submitted_position, id, status, pipeline, tenant, due_at, search, summary)
+            "INSERT INTO job_summary (submitted_position, id, status, pipeline, tenant, due_at, finished_at, search, summary)
              VALUES {rows}
              ON CONFLICT (submitted_position) DO UPDATE SET
-                 status = excluded.status, due_at = excluded.due_at, summary = excluded.summary"
+                 status = excluded.status, due_at = excluded.due_at, finished_at = excluded.finished_at,
+                 summary = excluded.summary"
         )
     })
 });
@@ -40,6 +41,16 @@ const INSERT_TIMELINE: &str = "
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
            value ->> 8, value ->> 9, value ->> 10
     FROM jsonb_each(?1)";
+
+const DELETE_LABELS: &str = "
+    DELETE FROM job_label
+    WHERE (label, submitted_position) IN (SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1))";
+
+const DELETE_TIMELINE: &str =
+    "DELETE FROM job_timeline WHERE submitted_position IN (SELECT value FROM json_each(?1))";
+
+const DELETE_JOBS: &str =
+    "DELETE FROM job_summary WHERE submitted_position IN (SELECT value FROM json_each(?1))";
 
 const ADD_STATS: &str = "
     INSERT INTO stats (name, value)
@@ -71,7 +82,7 @@ pub(crate) async fn write(
     after: Checkpoint,
     changes: &Changes,
 ) -> Result<(), ReadModelError> {
-    let Changes { jobs, labels, timeline, stats, queues, through } = changes;
+    let Changes { jobs, labels, timeline, removed, stats, queues, through } = changes;
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
 
     // First, so that a second projector finds out before it writes.
@@ -102,6 +113,7 @@ pub(crate) async fn write(
                     .bind(&job.pipeline)
                     .bind(&job.tenant)
                     .bind(due_at.map(Timestamp::as_millis))
+                    .bind(job.ended_at().map(Timestamp::as_millis))
                     .bind(job.topic.to_lowercase())
                     .bind(serde_json::to_string(job)?);
             }
@@ -134,6 +146,18 @@ pub(crate) async fn write(
             })
             .collect();
         sqlx::query(INSERT_TIMELINE).bind(serde_json::to_string(&timeline)?).execute(&mut *tx).await?;
+    }
+
+    if !removed.is_empty() {
+        let positions: Vec<_> = removed.iter().map(|job| job.submitted_position).collect();
+        let positions = serde_json::to_string(&positions)?;
+        let labels: Vec<_> = removed
+            .iter()
+            .flat_map(|job| job.label_keys().map(|label| (label, job.submitted_position)))
+            .collect();
+        sqlx::query(DELETE_LABELS).bind(serde_json::to_string(&labels)?).execute(&mut *tx).await?;
+        sqlx::query(DELETE_TIMELINE).bind(&positions).execute(&mut *tx).await?;
+        sqlx::query(DELETE_JOBS).bind(&positions).execute(&mut *tx).await?;
     }
 
     sqlx::query(ADD_STATS).bind(serde_json::to_string(&stats.rows())?).execute(&mut *tx).await?;

@@ -1,14 +1,15 @@
 //! Histories made by `decide`, so that only what can happen is projected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use quillwork_app::ports::store::{Entry, Head};
+use quillwork_domain::archive::{Candidate, Run, archive};
 use quillwork_domain::chain;
 use quillwork_domain::envelope::{Meta, Recorded};
-use quillwork_domain::id::{JobId, StreamId, Version};
+use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::job::{Command, ErrorClass, Event, Job, JobSubmitted, Usage, decide, evolve};
 use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage};
@@ -17,6 +18,8 @@ use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
 use serde_json::value::RawValue;
 use uuid::Uuid;
+
+use super::log::MemoryLog;
 
 /// What happens next, to which job.
 #[derive(Clone, Debug)]
@@ -37,6 +40,10 @@ pub(super) struct History {
     pub(super) entries: Vec<Entry>,
     pub(super) jobs: BTreeMap<JobId, Job>,
     pub(super) queues: Queues,
+    /// Entries that left the log. They stand in `entries`, too: as a projector saw them that was there in time.
+    pub(super) left: Vec<Entry>,
+    runs: Vec<Run>,
+    n_archives: u64,
     now: i64,
 }
 
@@ -75,6 +82,10 @@ pub(super) fn payload() -> Payload {
 impl History {
     /// Gives the command that `step` stands for; a refused one changes nothing.
     pub(super) fn step(&mut self, id: JobId, step: Step) {
+        // No job is made twice.
+        if self.left.iter().any(|entry| entry.recorded.stream == StreamId::Job(id)) {
+            return;
+        }
         self.now += 7;
         let at = Timestamp::from_millis(self.now);
         let job = self.jobs.entry(id).or_default().clone();
@@ -131,6 +142,50 @@ impl History {
         }
     }
 
+    /// The ended ones of these jobs leave the log: their events go to `left`, and one event says so.
+    pub(super) fn archive(&mut self, ids: impl IntoIterator<Item = JobId>) {
+        self.now += 7;
+        let ended = |id: &JobId| self.jobs.get(id).is_some_and(Job::is_terminal);
+        let ids: BTreeSet<JobId> = ids.into_iter().filter(ended).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let (gone, stay): (Vec<Entry>, Vec<Entry>) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|entry| entry.recorded.stream.job().is_some_and(|job| ids.contains(&job)));
+        let streams: Vec<(JobId, Vec<Recorded>)> = ids
+            .iter()
+            .map(|id| {
+                let events = gone.iter().map(|entry| &entry.recorded);
+                (*id, events.filter(|event| event.stream.job() == Some(*id)).cloned().collect())
+            })
+            .collect();
+        let known = stay.iter().chain(&gone).chain(&self.left).map(|entry| &entry.recorded);
+        let hashes = known.map(|event| (event.position, event.hash)).collect();
+        let candidates: Vec<Candidate<'_>> = streams
+            .iter()
+            .map(|(job, events)| Candidate { job: *job, version: events.last().unwrap().version, events })
+            .collect();
+        let archived = archive(&candidates, &hashes, Timestamp::from_millis(self.now), None).unwrap();
+        self.entries = [stay, gone.clone()].concat();
+        self.entries.sort_unstable_by_key(|entry| entry.recorded.position);
+        self.runs.extend(&archived.runs);
+        self.runs.sort_unstable_by_key(|run| run.last);
+        ids.iter().for_each(|id| drop(self.jobs.remove(id)));
+        self.n_archives += 1;
+        self.record(StreamId::Archive, Version(self.n_archives), Event::Archive(archived));
+        self.left.extend(gone);
+    }
+
+    /// The log as it is: without what left it.
+    pub(super) fn log(&self) -> MemoryLog {
+        let left: BTreeSet<Position> = self.left.iter().map(|entry| entry.recorded.position).collect();
+        let mut log = MemoryLog::new(&self.entries);
+        log.0.retain(|event| !left.contains(&event.position));
+        log.1 = self.runs.clone();
+        log
+    }
+
     fn record(&mut self, stream: StreamId, version: Version, event: Event) {
         let encoded = wire::encode(&event).unwrap();
         let head = self.head();
@@ -182,6 +237,7 @@ pub(super) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
     let act = prop_oneof![
         9 => (0_u8..6, step).prop_map(|(job, step)| Act::Step(job, step)),
         1 => control().prop_map(Act::Control),
+        1 => prop::collection::vec(0_u8..6, 1..4).prop_map(Act::Archive),
     ];
     prop::collection::vec(act, 1..n_steps).prop_map(|acts| {
         let mut history = History::default();
@@ -189,6 +245,7 @@ pub(super) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
             match act {
                 Act::Step(job, step) => history.step(job_id(job), step),
                 Act::Control(command) => history.control(command),
+                Act::Archive(jobs) => history.archive(jobs.into_iter().map(job_id)),
             }
         }
         history
@@ -199,6 +256,7 @@ pub(super) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
 enum Act {
     Step(u8, Step),
     Control(QueueCommand),
+    Archive(Vec<u8>),
 }
 
 fn control() -> impl Strategy<Value = QueueCommand> {

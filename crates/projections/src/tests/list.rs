@@ -22,6 +22,7 @@ async fn filled() -> Pg {
                 CASE WHEN n % 100 = 0 THEN 'failed' WHEN n % 100 = 1 THEN 'scheduled' WHEN n > 29900 THEN 'queued'
                      ELSE 'completed' END,
                 'pipeline-' || n % 3, 'tenant-' || n % 7, CASE WHEN n % 100 = 1 THEN n END,
+                CASE WHEN n % 100 = 0 OR n <= 29900 THEN n END,
                 CASE WHEN n % 3000 = 0 THEN 'rare' ELSE 'frequent' END, ''
          FROM generate_series(1, {N_JOBS}) n;
          INSERT INTO {{schema}}.job_label SELECT 'team:blue', n FROM generate_series(1, {N_JOBS}) n;
@@ -95,10 +96,14 @@ async fn no_other_query_reads_a_table_from_end_to_end() {
         pg.live().schema()
     ));
     assert!(explain(&pg, scan).await.contains("Seq Scan on job_summary"), "this is what is looked for");
-    for text in [query::JOB, query::TIMELINE, query::DUE, query::STATS, query::QUEUES, query::ROWS] {
+    for text in
+        [query::JOB, query::TIMELINE, query::DUE, query::STATS, query::QUEUES, query::ROWS, query::FINISHED]
+    {
         let sql = pg.live().sql(&format!("EXPLAIN {text}"));
         let mut asked = sqlx::query(sql);
-        if text == query::DUE {
+        if text == query::FINISHED {
+            asked = asked.bind(20_000_i64).bind(10_000_i64).bind(10_000_i64).bind(250_i64);
+        } else if text == query::DUE {
             asked = asked.bind(9_i64);
         } else if text == query::ROWS {
             asked = asked.bind(&ids);

@@ -7,16 +7,17 @@ use quillwork_app::feed::Feed;
 use quillwork_app::ports::store::{
     Entry, Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey,
 };
+use quillwork_domain::archive::Run;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 
 /// Serves events from memory, exactly as given.
-pub(super) struct MemoryLog(pub(super) Vec<Recorded>);
+pub(super) struct MemoryLog(pub(super) Vec<Recorded>, pub(super) Vec<Run>);
 
 impl MemoryLog {
     pub(super) fn new(entries: &[Entry]) -> Self {
-        Self(entries.iter().map(|entry| entry.recorded.clone()).collect())
+        Self(entries.iter().map(|entry| entry.recorded.clone()).collect(), vec![])
     }
 
     pub(super) fn feed(self) -> Feed {
@@ -43,6 +44,10 @@ impl LogReader for MemoryLog {
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError> {
         Ok(self.0.iter().filter(|event| event.position > after).take(limit).cloned().collect())
+    }
+
+    async fn archived_runs(&self, after: Position, limit: usize) -> Result<Vec<Run>, StoreError> {
+        Ok(self.1.iter().filter(|run| run.last > after).take(limit).copied().collect())
     }
 
     async fn blob(&self, _: Sha256Digest) -> Result<Option<Vec<u8>>, StoreError> {

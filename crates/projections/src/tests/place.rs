@@ -116,7 +116,7 @@ impl Pg {
 }
 
 const TABLES: [(&str, &str); 6] = [
-    ("submitted_position, id, status, pipeline, tenant, due_at, search, summary", "job_summary"),
+    ("submitted_position, id, status, pipeline, tenant, due_at, finished_at, search, summary", "job_summary"),
     ("label, submitted_position", "job_label"),
     (
         "submitted_position, stage_index, attempt, stage, worker, started_at, finished_at, outcome, class, error, retry_at",
@@ -166,7 +166,7 @@ impl Place {
     }
 
     pub(super) async fn rebuild(&self, history: &History) {
-        let feed = MemoryLog::new(&history.entries).feed();
+        let feed = history.log().feed();
         match self {
             Self::Sqlite(folder) => {
                 rebuild(&Self::path(folder), &feed).await.unwrap();

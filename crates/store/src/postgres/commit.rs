@@ -1,7 +1,7 @@
 //! One batch, one statement.
 
 use quillwork_app::ports::store::{
-    Batch, Entry, Head, Holder, IdempotencyKey, KeyOwner, LeaseToken, Task, TaskKey, TaskWrite,
+    Batch, Entry, Head, Holder, IdempotencyKey, KeyOwner, LeaseToken, Removal, Task, TaskKey, TaskWrite,
 };
 use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
@@ -81,6 +81,20 @@ pub(super) const INSERT_TASKS: &str = "INSERT INTO quillwork.tasks
 pub(super) const INSERT_KEYS: &str = "INSERT INTO quillwork.idempotency_keys (tenant, key, stream, digest)
      SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[])";
 
+/// Of one transaction with the commit, and behind it: the lock of the head is held by then.
+pub(super) const REMOVE: &str = "WITH events AS (
+       DELETE FROM quillwork.events e USING unnest($1::uuid[]) AS w (stream)
+       WHERE e.stream = w.stream RETURNING e.stream
+     ), keys AS (
+       DELETE FROM quillwork.idempotency_keys k USING unnest($2::text[], $3::text[]) AS w (tenant, key)
+       WHERE k.tenant = w.tenant AND k.key = w.key
+     ), runs AS (
+       INSERT INTO quillwork.archived_runs (first, last, before, hash)
+       SELECT * FROM unnest($4::bigint[], $5::bigint[], $6::bytea[], $8::bytea[])
+     )
+     SELECT count(*) FROM unnest($1::uuid[], $7::bigint[]) AS w (stream, version)
+     JOIN (SELECT e.stream, count(*) AS n FROM events e GROUP BY e.stream) r ON r.stream = w.stream AND r.n = w.version";
+
 /// What became of a batch.
 pub(super) enum Outcome {
     Written,
@@ -97,7 +111,8 @@ pub(super) async fn commit(
 ) -> Result<Outcome, Failure> {
     // By itself the statement is a transaction. In a pool its answer could get lost and the statement be done much later;
     // a transaction needs one more word of us for that.
-    if session.pooled() && !session.in_transaction() {
+    let removes = !batch.removal.is_empty();
+    if (session.pooled() || removes) && !session.in_transaction() {
         session.begin("").await?;
     }
     let presumed = Presumed::of(batch);
@@ -105,6 +120,10 @@ pub(super) async fn commit(
     let statement = statement(expected, session.fence, batch, &presumed, news)?;
     match session.one(statement).await {
         Ok(row) if row.try_get::<i64, _>(0)? == 1 => {
+            if removes && !remove(session, &batch.removal).await? {
+                session.rollback().await?;
+                return Ok(Outcome::HeadMoved);
+            }
             if session.in_transaction() {
                 session.commit().await?;
             }
@@ -125,6 +144,21 @@ pub(super) async fn commit(
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// Removes what leaves the log; false if a stream is not as presumed.
+async fn remove(session: &mut Session, removal: &Removal) -> Result<bool, Failure> {
+    let Removal { streams, keys, runs } = removal;
+    let query = sqlx::query(REMOVE)
+        .bind(streams.iter().map(|(stream, _)| stream.to_uuid()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| &*key.tenant).collect::<Vec<&str>>())
+        .bind(keys.iter().map(|key| &*key.key).collect::<Vec<&str>>())
+        .bind(runs.iter().map(|run| signed(run.first.0)).collect::<Vec<_>>())
+        .bind(runs.iter().map(|run| signed(run.last.0)).collect::<Vec<_>>())
+        .bind(runs.iter().map(|run| run.before.0).collect::<Vec<_>>())
+        .bind(streams.iter().map(|(_, version)| signed(version.0)).collect::<Vec<_>>())
+        .bind(runs.iter().map(|run| run.hash.0).collect::<Vec<_>>());
+    Ok(rows::unsigned(&session.one(query).await?, 0)? == streams.len() as u64)
 }
 
 fn statement<'a>(

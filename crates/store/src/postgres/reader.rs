@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use quillwork_app::ports::store::{
     Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey,
 };
+use quillwork_domain::archive::Run;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
@@ -31,6 +32,8 @@ pub(super) const READ_ALL: &str = concat!(
     event_columns!(),
     " FROM quillwork.events e WHERE e.position > $1 ORDER BY e.position LIMIT $2"
 );
+
+pub(super) const ARCHIVED_RUNS: &str = "SELECT a.first, a.last, a.before, a.hash FROM quillwork.archived_runs a WHERE a.last > $1 ORDER BY a.last LIMIT $2";
 
 pub(super) const BLOB: &str = "SELECT b.bytes, b.zstd FROM quillwork.blobs b WHERE b.sha256 = $1";
 
@@ -125,6 +128,15 @@ impl LogReader for PostgresReader {
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError> {
         let query = sqlx::query(READ_ALL).bind(signed(after.0)).bind(rows_limit(limit));
         self.all(query, |row| rows::recorded(row, 0)).await
+    }
+
+    async fn archived_runs(&self, after: Position, limit: usize) -> Result<Vec<Run>, StoreError> {
+        let query = sqlx::query(ARCHIVED_RUNS).bind(signed(after.0)).bind(rows_limit(limit));
+        let shape = |row: &PgRow| {
+            let (first, last) = (Position(unsigned(row, 0)?), Position(unsigned(row, 1)?));
+            Ok(Run { first, last, before: rows::digest(row, 2)?, hash: rows::digest(row, 3)? })
+        };
+        self.all(query, shape).await
     }
 
     async fn blob(&self, sha256: Sha256Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -8,7 +8,10 @@ use crate::postgres::PostgresConfig;
 use crate::postgres::place::Place;
 
 /// Every migration, oldest first.
-const MIGRATIONS: &[&str] = &[include_str!("../../../../migrations/postgres/log/0001_create_log.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../../migrations/postgres/log/0001_create_log.sql"),
+    include_str!("../../../../migrations/postgres/log/0002_archived_runs.sql"),
+];
 
 /// What our row of `quillwork.schema_version` is called.
 const COMPONENT: &str = "log";

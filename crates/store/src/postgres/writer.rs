@@ -37,6 +37,9 @@ pub(super) const LOAD: &str = concat!(
      ORDER BY wanted.number, e.version"
 );
 
+pub(super) const VERSION: &str =
+    "SELECT coalesce(max(e.version), 0) FROM quillwork.events e WHERE e.stream = $1";
+
 pub(super) const OWNERS: &str =
     "SELECT wanted.number, k.stream, k.digest FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (tenant, key, number)
      JOIN quillwork.idempotency_keys k ON k.tenant = wanted.tenant AND k.key = wanted.key";
@@ -155,6 +158,13 @@ impl LogWriter for PostgresWriter {
             Ok(loaded)
         });
         self.keep(session, loaded)
+    }
+
+    async fn version(&mut self, stream: StreamId) -> Result<Version, StoreError> {
+        let mut session = self.session().await?;
+        let version = session.one(sqlx::query(VERSION).bind(stream.to_uuid())).await;
+        let version = version.and_then(|row| Ok(Version(unsigned(&row, 0)?)));
+        self.keep(session, version)
     }
 
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError> {

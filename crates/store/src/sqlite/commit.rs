@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use quillwork_app::clock;
 use quillwork_app::ports::store::{
-    Batch, Claim, CommitError, Head, Holder, IdempotencyKey, KeyOwner, LeaseToken, LogWriter, StoreError,
-    Survey, Task, TaskKey, TaskWrite,
+    Batch, Claim, CommitError, Head, Holder, IdempotencyKey, KeyOwner, LeaseToken, LogWriter, Removal,
+    StoreError, Survey, Task, TaskKey, TaskWrite,
 };
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{Position, StreamId, Version};
@@ -19,6 +19,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, Trans
 use crate::sqlite::checkpointer::Checkpointer;
 use crate::sqlite::claims;
 use crate::sqlite::rows::{self, EVENT_COLUMNS, store_error};
+
+/// About what removing an event writes: a share of its page and of those of its indexes.
+const REMOVED_BYTES: usize = 2_048;
 
 /// Its methods block their thread for the length of a transaction: the engine has a thread of its own.
 ///
@@ -65,6 +68,9 @@ impl LogWriter for SqliteWriter {
             return Err(CommitError::HeadMoved);
         }
         let bytes = append(&tx, batch).map_err(commit_error)?;
+        if !remove(&tx, &batch.removal).map_err(commit_error)? {
+            return Err(CommitError::HeadMoved);
+        }
         let mut lost = Vec::new();
         let mut backlog = self.backlog;
         for write in &batch.tasks {
@@ -88,7 +94,9 @@ impl LogWriter for SqliteWriter {
             self.queue = batch.entries.last().map_or(expected.position, |last| last.recorded.position);
         }
         // Pages are written whole, whatever was changed in them.
-        self.checkpointer.note(bytes * 2 + 32 * 1_024);
+        let n_removed: u64 = batch.removal.streams.iter().map(|(_, version)| version.0).sum();
+        let removed = usize::try_from(n_removed).unwrap_or(usize::MAX).saturating_mul(REMOVED_BYTES);
+        self.checkpointer.note((bytes * 2 + 32 * 1_024).saturating_add(removed));
         Ok(())
     }
 
@@ -102,6 +110,15 @@ impl LogWriter for SqliteWriter {
                 .collect()
         };
         streams.iter().map(load).collect::<rusqlite::Result<_>>().map_err(store_error)
+    }
+
+    async fn version(&mut self, stream: StreamId) -> Result<Version, StoreError> {
+        let version = || {
+            self.conn
+                .prepare_cached("SELECT coalesce(max(version), 0) FROM events WHERE stream = ?1")?
+                .query_row([stream.to_uuid().as_bytes()], |row| row.get(0).map(Version))
+        };
+        version().map_err(store_error)
     }
 
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError> {
@@ -231,6 +248,27 @@ fn append(tx: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<usize> {
             .execute(params![last.recorded.position.0, last.recorded.hash.0])?;
     }
     Ok(bytes)
+}
+
+/// Removes what leaves the log; false if a stream is not as presumed.
+fn remove(tx: &Transaction<'_>, removal: &Removal) -> rusqlite::Result<bool> {
+    for (stream, version) in &removal.streams {
+        let n_events = tx
+            .prepare_cached("DELETE FROM events WHERE stream = ?1")?
+            .execute([stream.to_uuid().as_bytes()])?;
+        if n_events as u64 != version.0 {
+            return Ok(false);
+        }
+    }
+    for key in &removal.keys {
+        tx.prepare_cached("DELETE FROM idempotency_keys WHERE tenant = ?1 AND key = ?2")?
+            .execute(params![key.tenant, key.key])?;
+    }
+    for run in &removal.runs {
+        tx.prepare_cached("INSERT INTO archived_runs (last, first, before, hash) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![run.last.0, run.first.0, run.before.0, run.hash.0])?;
+    }
+    Ok(true)
 }
 
 fn insert_key(tx: &Transaction<'_>, key: &IdempotencyKey, owner: &KeyOwner) -> rusqlite::Result<usize> {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use quillwork_app::ports::store::{
     Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey,
 };
+use quillwork_domain::archive::Run;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
@@ -105,6 +106,21 @@ impl LogReader for SqliteReader {
                 "SELECT {EVENT_COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2"
             ))?
             .query_map(params![after.0, rows_limit(limit)], rows::recorded)?
+            .collect()
+        })
+        .await
+    }
+
+    async fn archived_runs(&self, after: Position, limit: usize) -> Result<Vec<Run>, StoreError> {
+        self.read(move |conn| {
+            conn.prepare_cached(
+                "SELECT first, last, before, hash FROM archived_runs WHERE last > ?1 ORDER BY last LIMIT ?2",
+            )?
+            .query_map(params![after.0, rows_limit(limit)], |row| {
+                let (first, last) = (Position(row.get(0)?), Position(row.get(1)?));
+                let (before, hash) = (Sha256Digest(row.get(2)?), Sha256Digest(row.get(3)?));
+                Ok(Run { first, last, before, hash })
+            })?
             .collect()
         })
         .await

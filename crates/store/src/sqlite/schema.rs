@@ -12,6 +12,7 @@ const APPLICATION_ID: i64 = 0x5177_726b;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/sqlite/log/0001_create_log.sql"),
     include_str!("../../../../migrations/sqlite/log/0002_tenants_and_held_tasks.sql"),
+    include_str!("../../../../migrations/sqlite/log/0003_archived_runs.sql"),
 ];
 
 /// Brings the file to the newest schema. Refuses a file that is not ours or is newer than this program.

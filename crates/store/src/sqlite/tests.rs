@@ -128,6 +128,8 @@ fn no_hot_statement_scans_a_table() {
         "SELECT version FROM events WHERE stream = x'00' ORDER BY version",
         "SELECT version FROM events WHERE position > 5 ORDER BY position LIMIT 5",
         "DELETE FROM tasks WHERE stream = x'00' AND stage = 0 AND lease IS 1",
+        "DELETE FROM events WHERE stream = x'00'",
+        "SELECT first FROM archived_runs WHERE last > 5 ORDER BY last LIMIT 5",
     ] {
         let plan: Vec<String> = conn
             .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use quillwork_domain::archive::{Candidate, JobsArchived, Run, archive, edges};
 use quillwork_domain::chain;
 use quillwork_domain::envelope::{Meta, Recorded};
-use quillwork_domain::export::ExportedEvent;
+use quillwork_domain::export::{ArchiveInfo, Line};
 use quillwork_domain::id::{Attempt, JobId, Position, StreamId, Version};
 use quillwork_domain::job::{
     Command, ErrorClass, Event, Job, JobSubmitted, TaskChange, decide, evolve, react,
@@ -28,6 +29,7 @@ pub(super) struct Memory {
     pub(super) tasks: BTreeMap<TaskKey, (Task, Option<LeaseToken>)>,
     pub(super) keys: BTreeMap<IdempotencyKey, KeyOwner>,
     pub(super) blobs: BTreeMap<Sha256Digest, Vec<u8>>,
+    pub(super) runs: Vec<Run>,
     /// Events that cannot be read.
     pub(super) corrupt: Vec<u64>,
     jobs: BTreeMap<JobId, Job>,
@@ -52,16 +54,77 @@ impl Memory {
         self.now += 10_000;
     }
 
+    /// Takes jobs out of the log; returns what the archive would be.
+    pub(super) fn archive(&mut self, jobs: &[JobId]) -> Vec<Line> {
+        self.pass();
+        let streams: Vec<Vec<Recorded>> = jobs
+            .iter()
+            .map(|job| self.events.iter().filter(|event| event.stream.job() == Some(*job)).cloned().collect())
+            .collect();
+        let candidates: Vec<Candidate<'_>> = jobs
+            .iter()
+            .zip(&streams)
+            .map(|(job, events)| Candidate { job: *job, version: events.last().unwrap().version, events })
+            .collect();
+        // What is known at a position: an event, or the end of an earlier hole.
+        let hash_at = |position: Position| {
+            let event = self.events.iter().find(|event| event.position == position).map(|event| event.hash);
+            event.or_else(|| self.runs.iter().find(|run| run.last == position).map(|run| run.hash))
+        };
+        let positions = streams.iter().flatten().map(|event| event.position);
+        let hashes = edges(positions).into_iter().filter_map(|edge| Some((edge, hash_at(edge)?))).collect();
+        let archived = archive(&candidates, &hashes, Timestamp::from_millis(self.now), None).unwrap();
+        let through = archived.through;
+        let mut lines = vec![Line::Archive(ArchiveInfo { through })];
+        let (mut next, mut previous) = (Position(1), chain::GENESIS);
+        for run in &archived.runs {
+            if next < run.first {
+                let last = Position(run.first.0 - 1);
+                lines.push(Line::Hole(Run { first: next, last, before: previous, hash: run.before }));
+            }
+            let inside = self.events.iter().filter(|event| (run.first..=run.last).contains(&event.position));
+            lines.extend(inside.cloned().map(Line::Event));
+            (next, previous) = (run.last.next(), run.hash);
+        }
+        self.runs.extend(&archived.runs);
+        self.runs.sort_unstable_by_key(|run| run.last);
+        self.keys.retain(|_, owner| !jobs.contains(&owner.job));
+        self.events.retain(|event| event.stream.job().is_none_or(|job| !jobs.contains(&job)));
+        self.tell(archived);
+        lines
+    }
+
+    /// Commits the event of an archive.
+    pub(super) fn tell(&mut self, archived: JobsArchived) {
+        let version = self.events.iter().filter(|event| event.stream == StreamId::Archive).count() as u64;
+        let recorded = self.record(StreamId::Archive, Version(version + 1), &Event::Archive(archived));
+        self.events.push(recorded);
+    }
+
     /// Commits an event, allowed or not.
     pub(super) fn append(&mut self, job: JobId, event: &Event) {
         let recorded_at = Timestamp::from_millis(self.now);
         let state = self.jobs.entry(job).or_default().clone();
+        let recorded = self.record(job.into(), state.version.next(), event);
+        self.queue(job, &state, event, recorded_at);
+        if let Event::JobSubmitted(submitted) = event
+            && let Some(key) = &submitted.idempotency_key
+        {
+            let owner = KeyOwner { job, digest: submitted.request_digest.unwrap() };
+            self.keys.insert(IdempotencyKey { tenant: "default".into(), key: key.clone() }, owner);
+        }
+        self.events.push(recorded);
+        self.jobs.insert(job, evolve(state, event));
+    }
+
+    fn record(&mut self, stream: StreamId, version: Version, event: &Event) -> Recorded {
+        let recorded_at = Timestamp::from_millis(self.now);
         let head = self.head.unwrap_or(Head::EMPTY);
         let encoded = wire::encode(event).unwrap();
         let mut recorded = Recorded {
             position: head.position.next(),
-            stream: job.into(),
-            version: state.version.next(),
+            stream,
+            version,
             event_id: Uuid::from_u128(0xABCD_0000 + u128::from(head.position.0)),
             kind: encoded.kind.into(),
             schema_version: encoded.schema_version,
@@ -78,15 +141,7 @@ impl Memory {
         };
         recorded.hash = chain::link(&head.hash, &recorded);
         self.head = Some(Head { position: recorded.position, hash: recorded.hash });
-        self.queue(job, &state, event, recorded_at);
-        if let Event::JobSubmitted(submitted) = event
-            && let Some(key) = &submitted.idempotency_key
-        {
-            let owner = KeyOwner { job, digest: submitted.request_digest.unwrap() };
-            self.keys.insert(IdempotencyKey { tenant: "default".into(), key: key.clone() }, owner);
-        }
-        self.events.push(recorded);
-        self.jobs.insert(job, evolve(state, event));
+        recorded
     }
 
     fn queue(&mut self, job: JobId, before: &Job, event: &Event, now: Timestamp) {
@@ -127,11 +182,21 @@ impl Memory {
 
     /// The export of the whole log.
     pub(super) fn export(&self) -> Vec<u8> {
-        self.events
-            .iter()
-            .flat_map(|event| (ExportedEvent::new(event).unwrap().to_line().unwrap() + "\n").into_bytes())
-            .collect()
+        let mut lines = Vec::new();
+        let mut runs = self.runs.iter().peekable();
+        for event in &self.events {
+            while let Some(run) = runs.next_if(|run| run.last < event.position) {
+                lines.push(Line::Hole(*run));
+            }
+            lines.push(Line::Event(event.clone()));
+        }
+        write(&lines)
     }
+}
+
+/// The lines of a file.
+pub(super) fn write(lines: &[Line]) -> Vec<u8> {
+    lines.iter().flat_map(|line| (line.write().unwrap() + "\n").into_bytes()).collect()
 }
 
 pub(super) fn job(n: u128) -> JobId {
@@ -272,6 +337,10 @@ impl LogReader for Memory {
             return Err(StoreError::Corrupt("damaged row".into()));
         }
         Ok(events)
+    }
+
+    async fn archived_runs(&self, after: Position, limit: usize) -> Result<Vec<Run>, StoreError> {
+        Ok(self.runs.iter().filter(|run| run.last > after).take(limit).copied().collect())
     }
 
     async fn blob(&self, sha256: Sha256Digest) -> Result<Option<Vec<u8>>, StoreError> {

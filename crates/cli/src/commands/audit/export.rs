@@ -5,7 +5,8 @@ use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use quillwork_domain::export::ExportedEvent;
+use quillwork_app::audit::runs_between;
+use quillwork_domain::export::Line;
 use quillwork_domain::id::Position;
 
 use super::Damaged;
@@ -32,23 +33,42 @@ pub(super) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
         Err(Damaged(message)) => anyhow::bail!("cannot open the log: {message}"),
     };
     let reader = &log.reader;
-    let head = reader.head().await?;
+    let mut head = reader.head().await?;
     let mut sink = Sink::open(args.out)?;
     let mut position = Position(args.after);
+    let mut exported = 0_u64;
     // Up to the head of this moment: an export of a busy log must end.
     while position < head.position {
         let page = reader.read_all(position, PAGE).await.context("the export stopped; it is not complete")?;
-        let Some(last) = page.last() else { break };
-        position = last.position;
+        if page.is_empty() {
+            break;
+        }
         let mut lines = String::new();
-        for event in page.iter().filter(|event| event.position <= head.position) {
-            lines.push_str(&ExportedEvent::new(event)?.to_line()?);
+        for event in page {
+            if event.position > position.next() {
+                let holes = runs_between(reader.as_ref(), position.next(), event.position).await?;
+                anyhow::ensure!(
+                    holes.first().is_none_or(|hole| hole.first > position || position.0 == args.after),
+                    "jobs were archived where the export was; it is not complete: run it again"
+                );
+                for hole in holes {
+                    lines.push_str(&Line::Hole(hole).write()?);
+                    lines.push('\n');
+                }
+                // The events that tell of these holes may be later than the head was.
+                head = reader.head().await?;
+            }
+            position = event.position;
+            if position > head.position {
+                break;
+            }
+            lines.push_str(&Line::Event(event).write()?);
             lines.push('\n');
+            exported += 1;
         }
         sink.write(&lines)?;
     }
     sink.close()?;
-    let exported = head.position.0.saturating_sub(args.after);
     output::note(&format!("{exported} events exported; head {} {}", head.position, head.hash));
     Ok(0)
 }

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use quillwork_app::audit::{ExportStart, Report, Scope, verify_export, verify_store};
+use quillwork_app::audit::{ExportStart, Report, Scope, verify_archive, verify_export, verify_store};
 use quillwork_domain::payload::Sha256Digest;
 
 use super::Damaged;
@@ -19,6 +19,9 @@ pub(super) struct Args {
     /// Check an export instead of the store.
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
+    /// Check an archive of events that left the log, and that the log names it.
+    #[arg(long, value_name = "FILE", conflicts_with = "export")]
+    archive: Option<PathBuf>,
     /// The hash of the event before the first one of the export.
     #[arg(long, value_name = "HASH", requires = "export")]
     previous_hash: Option<Sha256Digest>,
@@ -28,22 +31,36 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
-    let report = match args.export {
-        Some(path) => {
+    let what = if args.archive.is_some() { "archive" } else { "log" };
+    let report = match (args.export, args.archive) {
+        (None, Some(path)) => verify_file(globals, &path).await?,
+        (Some(path), _) => {
             let file =
                 File::open(&path).with_context(|| format!("cannot read the export {}", path.display()))?;
             let start = ExportStart { previous_hash: args.previous_hash, head_hash: args.head_hash };
             verify_export(BufReader::new(file), start)
                 .with_context(|| format!("cannot read the export {}", path.display()))?
         }
-        None => verify_log(globals).await?,
+        (None, None) => verify_log(globals).await?,
     };
     if globals.json {
         output::json(&report)?;
     } else {
-        print(&report)?;
+        print(&report, what)?;
     }
     Ok(if report.ok { 0 } else { FAILED })
+}
+
+async fn verify_file(globals: &Globals, path: &Path) -> anyhow::Result<Report> {
+    let cannot = || format!("cannot read the archive {}", path.display());
+    let settings = globals.load()?.settings;
+    let log = match super::open_log(&settings).await? {
+        Ok(log) => log,
+        Err(Damaged(message)) => return Ok(Report::unopened(message)),
+    };
+    let compressed = std::fs::read(path).with_context(cannot)?;
+    let lines = BufReader::new(zstd::Decoder::new(compressed.as_slice()).with_context(cannot)?);
+    verify_archive(lines, Sha256Digest::of(&compressed), log.reader.as_ref()).await.with_context(cannot)
 }
 
 async fn verify_log(globals: &Globals) -> anyhow::Result<Report> {
@@ -65,7 +82,7 @@ async fn verify_log(globals: &Globals) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn print(report: &Report) -> anyhow::Result<()> {
+fn print(report: &Report, what: &str) -> anyhow::Result<()> {
     for warning in &report.warnings {
         output::note(&format!("note: {warning}"));
     }
@@ -86,9 +103,10 @@ fn print(report: &Report) -> anyhow::Result<()> {
         }
         output::line("")?;
     }
-    let verdict = if report.ok { "the log is intact" } else { "the log is NOT intact" };
+    let verdict = if report.ok { "is intact" } else { "is NOT intact" };
+    let gone = if report.archived > 0 { format!("; {} not here", report.archived) } else { String::new() };
     output::line(&format!(
-        "{verdict}: {} events of {} jobs; head {} {}",
+        "the {what} {verdict}: {} events of {} jobs{gone}; head {} {}",
         report.events, report.jobs, report.head, report.head_hash
     ))
 }

@@ -65,7 +65,8 @@ impl Progress {
             | Event::JobCompleted(_)
             | Event::JobFailed(_)
             | Event::JobRetried(_)
-            | Event::Queue(_) => {}
+            | Event::Queue(_)
+            | Event::Archive(_) => {}
         }
     }
 

@@ -77,7 +77,7 @@ fn check_history(events: &[Event]) {
                 assert_eq!(results.len(), 2, "completed without a result of every stage")
             }
             Event::JobFailed(_) | Event::JobCancelled(_) => {}
-            Event::Queue(_) => panic!("an event of the queues in a job: {events:#?}"),
+            Event::Queue(_) | Event::Archive(_) => panic!("an event of the queues in a job: {events:#?}"),
         }
         ended |= matches!(event, Event::JobCompleted(_) | Event::JobFailed(_) | Event::JobCancelled(_));
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use quillwork_app::ports::store::{Batch, Claim, Holder, LogReader as _, LogWriter as _, TaskWrite};
+use quillwork_app::ports::store::{Batch, Claim, Holder, LogReader as _, LogWriter as _, Removal, TaskWrite};
 use quillwork_domain::id::{Position, Version};
 use quillwork_domain::time::Timestamp;
 
@@ -44,6 +44,12 @@ async fn everything(writer: &mut PostgresWriter, reader: &PostgresReader, first:
     let lost = commit(writer, &[(first, 4)], ids.iter().map(delete).collect()).await;
     lost.unwrap_err();
     writer.close_lease(lease).await.unwrap();
+    let head = writer.survey().await.unwrap().head;
+    let gone: Vec<_> = ids[1..].iter().map(|id| (job(*id).into(), Version(1))).collect();
+    let removal = Removal { streams: gone, ..Removal::default() };
+    let batch = Batch { entries: entries(head, &[(first, 4)]), removal, ..Batch::default() };
+    writer.commit(head, &batch).await.unwrap();
+    reader.archived_runs(Position(0), 10).await.unwrap();
     reader.stream(job(first).into(), Version(0), 10).await.unwrap();
     reader.read_all(Position(0), 100).await.unwrap();
     reader.tasks(Some(key(first)), 10).await.unwrap();

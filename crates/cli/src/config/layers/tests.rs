@@ -1,0 +1,159 @@
+//! What the layers make of each other, and what they say of mistakes.
+
+use super::*;
+
+fn load_text(text: &str, variables: &[(&str, &str)], overrides: &Overrides) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("q.toml");
+    std::fs::write(&path, text).unwrap();
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    load(Some(&path), variables, overrides)
+        .map_err(|error| error.to_string().replace(&format!("{}/", dir.path().display()), ""))
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+    let file = "listen = '127.0.0.1:1'\nlease = '1s'\n[limits]\nmax_batch = 1\nmax_pending = 5\n";
+    let variables = [
+        ("QUILLWORK_LISTEN", "127.0.0.1:2"),
+        ("QUILLWORK_LIMITS__MAX_BATCH", "2"),
+        ("QUILLWORK_LEASE", ""),
+        ("HOME", "/"),
+    ];
+    let flags = vec![("--listen", "listen".into(), "127.0.0.1:3".to_owned())];
+    let config = load_text(file, &variables, &flags).unwrap();
+    assert_eq!(config.settings.listen.port(), 3);
+    assert_eq!(config.settings.limits.max_batch, 2);
+    assert_eq!(config.settings.limits.max_pending, 5);
+    assert_eq!(config.settings.limits.max_backlog, 1_000_000);
+    assert_eq!(config.values["listen"].1, Origin::Flag("--listen"));
+    assert_eq!(config.values["limits.max_batch"].1, Origin::Variable("QUILLWORK_LIMITS__MAX_BATCH".into()));
+    assert!(matches!(config.values["lease"].1, Origin::File(_)));
+    assert_eq!(config.values["data_dir"].1, Origin::Default);
+}
+
+#[test]
+fn tables_are_merged_and_lists_replaced() {
+    let file = "[stages.research]\nconcurrency = 9\n[pipelines.article]\nstages = ['research']\n\
+                [pipelines.own]\nstages = [{ handler = 'echo', max_attempts = 7 }]\n";
+    let config =
+        load_text(file, &[("QUILLWORK_PIPELINES__TWO__STAGES", "['echo', 'echo']")], &vec![]).unwrap();
+    let plans = config.settings.plans().unwrap();
+    assert_eq!(plans.keys().collect::<Vec<_>>(), ["article", "echo", "own", "two"]);
+    assert_eq!(plans["article"].len(), 1);
+    assert_eq!(plans["own"].stages()[0].max_attempts, 7);
+    assert_eq!(config.settings.stages["research"].concurrency, Some(9));
+    assert_eq!(config.settings.stages["echo"].concurrency, Some(256));
+}
+
+#[test]
+fn text_that_looks_like_a_number_may_be_text() {
+    let config = load_text("", &[("QUILLWORK_DATA_DIR", "2026")], &vec![]).unwrap();
+    assert_eq!(config.settings.data_dir, Path::new("2026"));
+}
+
+/// A file, variables, and what the error must say.
+type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let cases: [Case; 22] = [
+        ("lissten = 1", &[], &["q.toml:1: lissten: unknown field `lissten`", "`listen`"]),
+        ("\n\n[limits]\nmax_batch = 'x'", &[], &["q.toml:4: limits.max_batch:", "\"x\""]),
+        ("[limits]\nmax_batch = 0", &[], &["q.toml:2: limits.max_batch: expected at least 1, got 0"]),
+        ("[limits]\nmax = 0", &[], &["q.toml:2: limits.max: unknown field `max`", "`max_batch`"]),
+        ("lease = '5 parsecs'", &[], &["q.toml:1: lease: expected a duration", "5 parsecs"]),
+        ("lease = ", &[], &["q.toml:1: "]),
+        ("listen = 'here'", &[], &["q.toml:1: listen: expected an IP address", "\"here\""]),
+        ("log_format = 'xml'", &[], &["log_format: unknown variant `xml`, expected `json` or `text`"]),
+        ("log = 'inof'", &[], &["log: ", "accepted: off, error"]),
+        ("store = 'mysql://u:secret@h/d'", &[], &["store: accepted: \"sqlite\"", "postgres://"]),
+        (
+            "default_pipeline = 'nope'",
+            &[],
+            &["q.toml:1: default_pipeline: there is no pipeline", "article, echo"],
+        ),
+        (
+            "\n[pipelines.a]\nstages = ['ecko']",
+            &[],
+            &["q.toml:3: pipelines.a.stages: there is no handler", "mean echo"],
+        ),
+        (
+            "[stages.ecko]\nconcurrency = 1",
+            &[],
+            &["q.toml:2: stages.ecko.concurrency: there is no handler", "mean echo"],
+        ),
+        ("\nredis = 'localhost:secret'", &[], &["q.toml:2: redis: expected redis://"]),
+        ("", &[("QUILLWORK_REDIS", "http://:secret@h")], &["QUILLWORK_REDIS: redis: expected redis://"]),
+        (
+            "[stages.echo]\nrate = '60/minute'",
+            &[],
+            &["q.toml:2: stages.echo.rate: expected a rate such as 5/s, 60/min", "60/minute"],
+        ),
+        ("[stages.echo]\nrate = '20000/s'", &[], &["q.toml:2: stages.echo.rate: at most 10000 per second"]),
+        ("[stages.echo]\n\nburst = 3", &[], &["q.toml:3: stages.echo.burst: there is no rate"]),
+        (
+            "[pipelines.a]\nstages = []",
+            &[],
+            &["q.toml:2: pipelines.a.stages: a plan needs at least one stage"],
+        ),
+        ("[pipelines.a]\nstages = [{handler='echo', x=1}]", &[], &["q.toml:2: pipelines.a.stages[0]", "`x`"]),
+        (
+            "",
+            &[("QUILLWORK_LISSTEN", "x")],
+            &["QUILLWORK_LISSTEN: there is no such setting; did you mean QUILLWORK_LISTEN?"],
+        ),
+        (
+            "",
+            &[("QUILLWORK_LIMITS__MAX_BATCH", "-1")],
+            &["environment variable QUILLWORK_LIMITS__MAX_BATCH: limits.max_batch", "-1"],
+        ),
+    ];
+    for (file, variables, expected) in cases {
+        let error = load_text(file, variables, &vec![]).unwrap_err();
+        for part in expected {
+            assert!(error.contains(part), "{error}\nlacks {part}");
+        }
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_password_is_not_shown() {
+    for (url, shown) in [
+        ("postgres://u:secret@h:5432/d?sslmode=require", "postgres://u:***@h:5432/d?sslmode=require"),
+        ("redis://:sec@ret@h", "redis://:***@h"),
+        ("postgres://u@h/d", "postgres://u@h/d"),
+        ("info,quillwork_api=debug", "info,quillwork_api=debug"),
+    ] {
+        assert_eq!(show_value(&Value::String(url.to_owned())).as_str(), Some(shown));
+    }
+}
+
+#[test]
+fn a_rate_keeps_what_else_is_known_of_its_handler() {
+    let variables = [("QUILLWORK_STAGES__ECHO__BURST", "7")];
+    let config = load_text("[stages.echo]\nrate = '60/min'", &variables, &vec![]).unwrap();
+    let echo = config.settings.stages["echo"];
+    assert_eq!((echo.concurrency, echo.burst), (Some(256), Some(7)));
+    let rate = echo.start_rate().unwrap().unwrap();
+    assert_eq!((rate.interval_micros(), rate.burst()), (1_000_000, 7));
+    assert_eq!(config.settings.stages["research"].start_rate(), Ok(None));
+}
+
+#[test]
+fn the_password_of_redis_is_not_shown() {
+    let config = load_text("redis = 'rediss://me:hunter2@r.example/3'", &[], &vec![]).unwrap();
+    assert_eq!(config.values["redis"].0.as_str(), Some("rediss://***@r.example:6379/3"));
+    let written = serde_json::to_string(&config.settings).unwrap();
+    assert!(written.contains("rediss://***@r.example:6379/3"), "{written}");
+    for text in [written, format!("{config:?}")] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let error = load(Some(Path::new("/nonexistent/q.toml")), [], &vec![]).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/q.toml"));
+}

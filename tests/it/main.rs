@@ -8,6 +8,7 @@ mod cli;
 mod crash;
 mod engine;
 mod kill;
+mod outage;
 mod queues;
 mod retention;
 mod service;

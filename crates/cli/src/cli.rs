@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Job(job::Args),
     /// Pause, resume and limit the queues of a server.
     Queue(queue::Args),
-    /// Rebuild the queue and the read models from the log. The server must be stopped.
+    /// Rebuild the queue and the read models from the log. Stop the server before, but for the read models on PostgreSQL.
     Rebuild(rebuild::Args),
     /// Take finished jobs out of the log.
     Retention(retention::Args),

@@ -74,16 +74,31 @@ impl Database {
     /// Runs one statement.
     pub(crate) async fn run(
         &self,
-        query: Query<'_, Postgres, PgArguments>,
+        query: Query<'static, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, sqlx::Error> {
         if !self.pooled {
             return query.fetch_all(&self.pool).await;
         }
-        // What is prepared and what is run must meet in one session.
-        let mut tx = self.pool.begin().await?;
-        let rows = query.persistent(false).fetch_all(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(rows)
+        let pool = self.pool.clone();
+        to_the_end(async move {
+            // What is prepared and what is run must meet in one session.
+            let mut tx = pool.begin().await?;
+            let rows = query.persistent(false).fetch_all(&mut *tx).await?;
+            tx.commit().await?;
+            Ok(rows)
+        })
+        .await
+    }
+}
+
+/// Runs a transaction to its end, also when whoever asked has gone. One that is dropped while it begins stays open on its
+/// connection, and the next user of the pool would find himself in it.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    transaction: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+) -> Result<T, sqlx::Error> {
+    match tokio::spawn(transaction).await {
+        Ok(done) => done,
+        Err(error) => Err(sqlx::Error::Io(std::io::Error::other(error))),
     }
 }
 

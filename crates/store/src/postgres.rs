@@ -27,8 +27,8 @@ pub use schema::{check_schema, migrate};
 pub use watch::PostgresWatch;
 pub use writer::PostgresWriter;
 
-/// How long a reader waits for a connection.
-const ACQUIRE: Duration = Duration::from_secs(10);
+/// How long a reader waits for a connection: a client is better told to come back than kept.
+const ACQUIRE: Duration = Duration::from_secs(3);
 
 /// A log that was opened.
 pub struct Opened {
@@ -46,7 +46,11 @@ pub async fn open(config: &PostgresConfig) -> Result<Opened, StoreError> {
     if !place.pooled {
         // A plan made for empty tables reads whole tables, for ever.
         // Compiling a statement takes longer than any of ours runs.
-        options = options.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
+        options = options.options([
+            ("plan_cache_mode", "force_custom_plan"),
+            ("jit", "off"),
+            ("bytea_output", "hex"),
+        ]);
     }
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections.max(1))

@@ -95,8 +95,6 @@ impl EngineLoop {
                     if retry_at.take().is_some() {
                         tracing::info!("the store writes again");
                         self.trouble.send_replace(None);
-                        // Nobody could renew a lease in the meantime.
-                        self.reap_at = Instant::now() + self.config.lease;
                     }
                     if let Some(request) = intake.archive.take() {
                         self.archive(request).await;
@@ -112,6 +110,8 @@ impl EngineLoop {
                         tracing::error!(%error, "the store failed; nothing of this batch was acknowledged");
                     }
                     self.trouble.send_replace(Some(error.to_string()));
+                    // Nobody can renew a lease meanwhile: when the store is back, everyone has the time of one for it.
+                    self.reap_at = Instant::now() + self.config.lease;
                     retry_at = Some(Instant::now() + STORE_RETRY);
                     again = false;
                 }

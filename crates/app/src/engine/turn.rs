@@ -311,7 +311,13 @@ fn answer<T>(reply: oneshot::Sender<T>, answer: T) {
 
 /// Tells the clients that nothing was written; reports stay for the next try.
 fn refuse_all(intake: &mut Intake, error: &StoreError) {
-    let refusal = Refusal::Unavailable { message: error.to_string(), retry_after: Duration::from_secs(1) };
+    // Where the store is and what ails it is for the operator, and in the log.
+    let message = match error {
+        StoreError::Unavailable(_) => "the store cannot be reached for now; nothing was written",
+        StoreError::Full(_) => "the store cannot write until an operator makes room; nothing was written",
+        StoreError::Corrupt(_) => "the store is damaged; nothing was written",
+    };
+    let refusal = Refusal::Unavailable { message: message.to_owned(), retry_after: Duration::from_secs(1) };
     for request in intake.requests.drain(..) {
         let verdicts = request.items.iter().map(|_| Err(refusal.clone())).collect();
         answer(request.reply, verdicts);

@@ -268,14 +268,28 @@ pub(crate) fn show_value(value: &Value) -> Value {
     }
 }
 
-/// The URL without its password, if it has one.
+/// The URL without its password, if it has one: before the host, or as a parameter.
 pub(crate) fn without_password(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, query)) => (rest, Some(query)),
+        None => (rest, None),
+    };
     // A password may hold an @; the host cannot.
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (user, host) = authority.rsplit_once('@')?;
-    let (user, _) = user.split_once(':')?;
-    Some(format!("{scheme}://{user}:***@{host}{path}"))
+    let hidden = authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host)));
+    let secret = |parameter: &str| parameter.split('=').next().is_some_and(|name| name.contains("password"));
+    if hidden.is_none() && !query.is_some_and(|query| query.split('&').any(secret)) {
+        return None;
+    }
+    let authority = hidden.map_or(authority.to_owned(), |(user, host)| format!("{user}:***@{host}"));
+    let shown = |parameter: &str| match parameter.split_once('=') {
+        Some((name, _)) if secret(parameter) => format!("{name}=***"),
+        Some(_) | None => parameter.to_owned(),
+    };
+    let query = query.map(|query| query.split('&').map(shown).collect::<Vec<_>>().join("&"));
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    Some(format!("{scheme}://{authority}{path}{query}"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use quillwork_domain::time::Timestamp;
 use sqlx::{Postgres, QueryBuilder, Row};
 
 use super::query::summary;
-use super::{Database, from_i64, text, to_i64};
+use super::{Database, from_i64, text, to_i64, to_the_end};
 use crate::backend::Found;
 use crate::job_summary::JobFilter;
 use crate::read_models::ReadModelError;
@@ -31,12 +31,17 @@ pub(crate) async fn jobs(
     due: Due,
     limit: usize,
 ) -> Result<Found, ReadModelError> {
-    let mut sql = QueryBuilder::new("");
-    push(&mut sql, database.schema(), filter, due, limit);
-    let mut tx = database.pool().begin_with(BEGIN).await?;
-    // Not prepared: which index is best depends on the values.
-    let rows = sql.build().persistent(false).fetch_all(&mut *tx).await?;
-    tx.commit().await?;
+    let (database, filter) = (database.clone(), filter.clone());
+    let rows = to_the_end(async move {
+        let mut sql = QueryBuilder::new("");
+        push(&mut sql, database.schema(), &filter, due, limit);
+        let mut tx = database.pool().begin_with(BEGIN).await?;
+        // Not prepared: which index is best depends on the values.
+        let rows = sql.build().persistent(false).fetch_all(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(rows)
+    })
+    .await?;
 
     let mut found = Found { items: Vec::with_capacity(rows.len()), looked_to: None };
     for row in &rows {

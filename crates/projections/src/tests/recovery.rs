@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::history::{History, Step, job_id};
 use super::log::MemoryLog;
 use super::place::Pg;
+use crate::job_summary::JobFilter;
 use crate::projector::Projector;
 use crate::read_models::{Health, ReadModels};
 
@@ -108,4 +109,45 @@ async fn a_restarted_server_is_found_again() {
     assert!(reader.wait_for(Position(4), SOON).await);
     assert_eq!(reader.stats().await.unwrap().jobs.submitted, 4);
     second.abort();
+}
+
+/// As when clients hang up in the middle of their requests.
+async fn queries_that_are_dropped_leave_no_transaction_open(pg: Pg) {
+    let history = history();
+    let log = MemoryLog::new(&history.entries);
+    let models = pg.open(&log).await;
+    let mut tables = pg.tables().await;
+    tables.project(&[&history.entries[..2]]).await.unwrap();
+    // All connections are there.
+    let filter = JobFilter::default();
+    futures::future::join_all((0..8).map(|_| models.jobs(&filter, 10))).await;
+    for wave in 0..40 {
+        let hung_up = (0..8).map(|n| {
+            // Sooner or later, which is all the same to a client that is gone.
+            let patience = Duration::from_micros(20 + wave * 25 + n * 3);
+            tokio::time::timeout(patience, models.jobs(&filter, 10))
+        });
+        futures::future::join_all(hung_up).await;
+    }
+    let open = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    tokio::time::timeout(SOON, async {
+        while Postgres::shared().psql(pg.database.name(), open) != "0" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("what was begun ends");
+    tables.project(&[&history.entries[2..]]).await.unwrap();
+    assert_eq!(models.jobs(&JobFilter::default(), 10).await.unwrap().items.len(), 4);
+}
+
+#[tokio::test]
+async fn queries_that_are_dropped_leave_no_transaction_open_on_a_server() {
+    queries_that_are_dropped_leave_no_transaction_open(Pg::new()).await;
+}
+
+#[tokio::test]
+async fn queries_that_are_dropped_leave_no_transaction_open_in_a_pool() {
+    queries_that_are_dropped_leave_no_transaction_open(Pg::pooled()).await;
 }

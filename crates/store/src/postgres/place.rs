@@ -50,7 +50,9 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn new(config: &PostgresConfig) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(&config.url)
-            .map_err(|error| StoreError::Unavailable(format!("the store URL cannot be read: {error}")))?
+            .map_err(|error| StoreError::Unavailable(format!(
+                    "the store URL cannot be read: {error}; it is postgres://user:password@host:port/database, with special characters of the user and the password percent-encoded"
+                )))?
             .application_name("quillwork")
             // A pooler refuses what it does not know.
             .extra_float_digits(None)

@@ -8,8 +8,8 @@ use quillwork_domain::archive::Run;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
+use sqlx::Row as _;
 use sqlx::postgres::{PgPool, PgRow};
-use sqlx::{Acquire as _, Row as _};
 use uuid::Uuid;
 
 use crate::postgres::place::Place;
@@ -72,25 +72,21 @@ impl PostgresReader {
         self.pool.close().await;
     }
 
-    async fn rows(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, StoreError> {
-        let read = async {
-            let mut conn = self.pool.acquire().await?;
-            if !self.place.pooled {
-                return statement.fetch_all(&mut *conn).await;
-            }
-            // A statement is prepared and run in two steps, and outside of a transaction a pool may let each go to
-            // another server connection.
-            let mut tx = conn.begin().await?;
-            let rows = statement.persistent(false).fetch_all(&mut *tx).await?;
-            tx.commit().await?;
-            Ok(rows)
+    async fn rows(&self, statement: Statement<'static>) -> Result<Vec<PgRow>, StoreError> {
+        let read = if self.place.pooled {
+            // To its end, also when whoever asked has gone: a transaction that is dropped while it begins stays open on
+            // its connection, and the next user of the pool would find himself in it.
+            let reading = tokio::spawn(in_transaction(self.pool.clone(), statement));
+            reading.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
+        } else {
+            statement.fetch_all(&self.pool).await
         };
-        read.await.map_err(|error| self.place.error(error))
+        read.map_err(|error| self.place.error(error))
     }
 
     async fn all<T>(
         &self,
-        statement: Statement<'_>,
+        statement: Statement<'static>,
         shape: impl Fn(&PgRow) -> sqlx::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
         let rows = self.rows(statement).await?;
@@ -99,7 +95,7 @@ impl PostgresReader {
 
     async fn the<T>(
         &self,
-        statement: Statement<'_>,
+        statement: Statement<'static>,
         shape: impl Fn(&PgRow) -> sqlx::Result<T>,
     ) -> Result<T, StoreError> {
         let found = self.all(statement, shape).await?.pop();
@@ -107,6 +103,15 @@ impl PostgresReader {
             StoreError::Corrupt(format!("the log in PostgreSQL at {} has no head", self.place.name))
         })
     }
+}
+
+/// A statement is prepared and run in two steps, and outside of a transaction a pool may let each go to another server
+/// connection.
+async fn in_transaction(pool: PgPool, statement: Statement<'static>) -> sqlx::Result<Vec<PgRow>> {
+    let mut tx = pool.begin().await?;
+    let rows = statement.persistent(false).fetch_all(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(rows)
 }
 
 #[async_trait]

@@ -25,6 +25,7 @@ pub(super) const FENCE: &str = "UPDATE quillwork.head SET fence = fence + 1 WHER
 ///   Each row of a batch is looked up by its key.
 /// - The sorts: before there are statistics, reading all tasks of a handler and sorting them seems as good as the index
 ///   that has them in order.
+/// - `bytea_output`: what comes back in the text format is read as hexadecimal digits.
 /// - `jit`: what is turned off looks infinitely expensive where it cannot be avoided, and worth a compilation of a
 ///   tenth of a second.
 macro_rules! settings {
@@ -48,6 +49,8 @@ macro_rules! settings {
             " enable_incremental_sort = off;",
             $set,
             " jit = off;",
+            $set,
+            " bytea_output = hex;",
             "SELECT set_config('synchronous_commit', 'on', ",
             $local,
             ")",

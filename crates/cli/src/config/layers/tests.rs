@@ -124,6 +124,8 @@ fn a_password_is_not_shown() {
         ("postgres://u:secret@h:5432/d?sslmode=require", "postgres://u:***@h:5432/d?sslmode=require"),
         ("redis://:sec@ret@h", "redis://:***@h"),
         ("postgres://u@h/d", "postgres://u@h/d"),
+        ("postgres://h/d?user=a&password=secret&x=1", "postgres://h/d?user=a&password=***&x=1"),
+        ("postgres://u:s@h/d?sslpassword=secret", "postgres://u:***@h/d?sslpassword=***"),
         ("info,quillwork_api=debug", "info,quillwork_api=debug"),
     ] {
         assert_eq!(show_value(&Value::String(url.to_owned())).as_str(), Some(shown));

@@ -119,6 +119,14 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
+fn a_default_suits_the_store_and_gives_way_to_what_is_set() {
+    let echo = |file: &str| load_text(file, &[], &vec![]).unwrap().settings.stages["echo"].concurrency;
+    assert_eq!(echo(""), Some(256));
+    assert_eq!(echo("store = 'postgres://h/d'"), Some(768));
+    assert_eq!(echo("store = 'postgres://h/d'\n[stages.echo]\nconcurrency = 5"), Some(5));
+}
+
+#[test]
 fn a_password_is_not_shown() {
     for (url, shown) in [
         ("postgres://u:secret@h:5432/d?sslmode=require", "postgres://u:***@h:5432/d?sslmode=require"),

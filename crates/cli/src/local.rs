@@ -128,7 +128,8 @@ fn catalog(config: &Config, handlers: &[StageHandler]) -> anyhow::Result<Catalog
 
 /// The name of this process in events and logs, for people.
 pub(crate) fn process_name() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "local".to_owned());
+    let host = std::env::var("HOSTNAME")
+        .unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned());
     format!("{host}:{}", std::process::id())
 }
 

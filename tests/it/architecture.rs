@@ -28,25 +28,27 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "quillwork-tests",
         &[
+            "quillwork-api",
             "quillwork-app",
             "quillwork-domain",
+            "quillwork-projections",
             "quillwork-store",
             "quillwork-test-servers",
             "quillwork-worker",
         ],
     ),
     ("quillwork-test-servers", &[]),
-    ("xtask", &[]),
+    ("xtask", &["quillwork-test-servers"]),
 ];
 
 /// What must not be reachable from a crate at all, directly or not.
 const ABSENCES: &[(&str, &[&str])] = &[
-    ("quillwork-domain", &["tokio", "sqlx", "rusqlite", "tracing", "rand", "reqwest", "axum", "apalis"]),
+    ("quillwork-domain", &["tokio", "sqlx", "rusqlite", "tracing", "reqwest", "axum", "apalis"]),
     ("quillwork-app", &["sqlx", "rusqlite", "reqwest", "axum", "apalis", "tantivy", "redis", "moka"]),
     ("quillwork-store", &["redis", "moka"]),
     ("quillwork-worker", &["sqlx", "rusqlite", "axum", "tantivy", "redis", "moka"]),
     ("quillwork-projections", &["axum", "apalis", "tantivy", "redis", "moka"]),
-    ("quillwork-api", &["rusqlite", "apalis", "tantivy", "redis", "moka"]),
+    ("quillwork-api", &["apalis", "tantivy", "redis", "moka"]),
     ("quillwork-providers", &["sqlx", "rusqlite", "axum", "apalis"]),
 ];
 

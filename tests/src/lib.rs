@@ -6,6 +6,7 @@
     reason = "a harness fails a test by panicking"
 )]
 
+pub mod counting;
 pub mod faulty;
 pub mod fleet;
 pub mod invariants;

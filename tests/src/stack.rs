@@ -307,7 +307,7 @@ pub fn caller() -> Caller {
 pub fn job(handlers: &[&str]) -> JobSubmitted {
     let stage = |(index, handler): (usize, &&str)| PlannedStage {
         name: format!("stage-{index}"),
-        handler: (*handler).to_owned(),
+        handler: (*handler).into(),
         max_attempts: 3,
         timeout_ms: 60_000,
         backoff: Backoff { initial_ms: 0, factor: 1, max_ms: 0 },

@@ -12,7 +12,7 @@ const TEST: &str = "chaos::storm::nothing_is_lost_and_nothing_happens_twice";
 /// Reads `--seconds N` and `--seed N`, and runs the test with them.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let variables = variables(args)?;
-    servers::provide()?;
+    servers::provide(servers::ALL)?;
     cargo(&["build", "--locked", "--package", "quillwork"])?;
     let command = [
         "test",

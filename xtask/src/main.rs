@@ -1,5 +1,6 @@
-//! Developer tasks: `cargo xtask test`, `cargo xtask chaos` and `cargo xtask ci`.
+//! Developer tasks: `cargo xtask test`, `cargo xtask chaos`, `cargo xtask bench` and `cargo xtask ci`.
 
+mod bench;
 mod chaos;
 mod servers;
 
@@ -8,9 +9,11 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
-const USAGE: &str = "usage: cargo xtask test [ARGS FOR CARGO TEST] | chaos [--seconds N] [--seed N] | ci
+const USAGE: &str = "usage: cargo xtask test [ARGS FOR CARGO TEST] | chaos [--seconds N] [--seed N]
+       | bench [--quick] [--only sqlite|postgres] [--json FILE] | ci
   test   all tests of the workspace; as root on Debian, installs the servers they need
   chaos  only the chaos test, for so many seconds, with the faults that a seed draws
+  bench  builds the release binary and measures everything that docs/benchmarks.md claims, on an idle machine
   ci     formatting, lints, all tests, and cargo-deny if it is installed";
 
 fn main() -> ExitCode {
@@ -20,6 +23,7 @@ fn main() -> ExitCode {
     let result = match task.as_deref() {
         Some("test") => test(&rest),
         Some("chaos") => chaos::run(&rest),
+        Some("bench") => bench::run(&rest),
         Some("ci") if rest.is_empty() => ci(),
         Some(_) | None => Err(anyhow::anyhow!(USAGE)),
     };
@@ -33,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn test(args: &[String]) -> Result<()> {
-    servers::provide()?;
+    servers::provide(servers::ALL)?;
     // The binary first: the black-box tests run it.
     cargo(&["build", "--locked", "--package", "quillwork"])?;
     let mut command = vec!["test", "--locked", "--workspace"];

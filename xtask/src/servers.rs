@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: the programs of real servers, from Debian's packages.
+//! What tests and benchmarks need besides Rust: the programs of real servers, from Debian's packages.
 
 use std::env;
 use std::fs;
@@ -14,17 +14,23 @@ use crate::report;
 /// Asked by the scripts of Debian's packages before they start a service; 101 forbids it.
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs what is missing where we may, and otherwise fails with the command that does.
-pub(crate) fn provide() -> Result<()> {
-    let missing = missing_packages();
+/// The Debian packages of PostgreSQL, with `pgbench`.
+pub(crate) const POSTGRES: &[&str] = &["postgresql", "postgresql-client"];
+
+/// What the tests need.
+pub(crate) const ALL: &[&str] = &["postgresql", "postgresql-client", "redis-server", "pgbouncer", "faketime"];
+
+/// Installs what is missing of these packages where we may, and otherwise fails with the command that does.
+pub(crate) fn provide(packages: &[&str]) -> Result<()> {
+    let missing = missing_packages(packages);
     if missing.is_empty() {
         return Ok(());
     }
-    let packages = missing.join(" ");
+    let names = missing.join(" ");
     if !(is_root() && Path::new("/etc/debian_version").exists() && in_path("apt-get")) {
         bail!(
-            "the tests start servers of their own and need the Debian package(s) {packages}; \
-             as root: apt-get update && apt-get install -y --no-install-recommends {packages}"
+            "tests and benchmarks start servers of their own and need the Debian package(s) {names}; \
+             as root: apt-get update && apt-get install -y --no-install-recommends {names}"
         );
     }
     let _policy = ServicePolicy::forbid()?;
@@ -33,26 +39,28 @@ pub(crate) fn provide() -> Result<()> {
         apt_get(&["update"])?;
         install(&missing)?;
     }
-    let still = missing_packages();
+    let still = missing_packages(packages);
     if !still.is_empty() {
-        bail!("apt-get installed {packages}, but the programs of {} are not found", still.join(" "));
+        bail!("apt-get installed {names}, but the programs of {} are not found", still.join(" "));
     }
     Ok(())
 }
 
-fn missing_packages() -> Vec<&'static str> {
+fn missing_packages(wanted: &[&str]) -> Vec<&'static str> {
     let given = |name: &str| env::var_os(name).is_some();
     let needs = [
         (
             "postgresql",
-            given("QUILLWORK_TEST_POSTGRES_URL") || ["initdb", "postgres"].into_iter().all(in_postgres),
+            given("QUILLWORK_TEST_POSTGRES_URL")
+                || ["initdb", "postgres", "pgbench"].into_iter().all(in_postgres),
         ),
         ("postgresql-client", in_postgres("psql")),
         ("redis-server", given("QUILLWORK_TEST_REDIS_URL") || in_path("redis-server")),
         ("pgbouncer", in_path("pgbouncer")),
         ("faketime", has_faketime()),
     ];
-    needs.into_iter().filter(|(_, present)| !present).map(|(package, _)| package).collect()
+    let needed = needs.into_iter().filter(|(package, present)| !present && wanted.contains(package));
+    needed.map(|(package, _)| package).collect()
 }
 
 /// Debian keeps the programs of each version in a directory of its own, outside PATH.

@@ -12,7 +12,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use quillwork_app::engine::Caller;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::problem::{Kind, Problem};
@@ -89,16 +88,11 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
 pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let given = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
-    let correlation_id = given.and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(Uuid::now_v7);
-    // At the highest level, so that every line of the log has it, however few are written.
-    let span = tracing::error_span!(
-        "request",
-        %correlation_id,
-        method = %request.method(),
-        path = request.uri().path(),
-        // What the client called it, when that is not a UUID.
-        request_id = given.filter(|id| Uuid::try_parse(id).is_err()),
-    );
+    let (correlation_id, given) = match given.map(|id| Uuid::try_parse(id).map_err(|_| id.to_owned())) {
+        Some(Ok(id)) => (id, None),
+        Some(Err(name)) => (Uuid::now_v7(), Some(name)),
+        None => (Uuid::now_v7(), None),
+    };
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -109,13 +103,14 @@ pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, 
     let mut response = match tenant {
         Ok(tenant) => {
             request.extensions_mut().insert(Context { correlation_id, tenant });
-            next.run(request).instrument(span.clone()).await
+            next.run(request).await
         }
         Err(problem) => problem.into_response(),
     };
 
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        write(&mut response, &problem, correlation_id, &path);
+    let problem = response.extensions_mut().remove::<Problem>();
+    if let Some(problem) = &problem {
+        write(&mut response, problem, correlation_id, &path);
     }
     if let Ok(id) = HeaderValue::try_from(correlation_id.to_string()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
@@ -127,12 +122,30 @@ pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, 
     let (status, elapsed) = (response.status(), started.elapsed());
     state.metrics.observe(&method, route, status, elapsed);
     let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    // One line has all that is known of a request. A span around each would be written down field by field, and most
+    // requests have nothing to say.
+    macro_rules! answered {
+        ($level:ident) => {
+            tracing::$level!(
+                %correlation_id,
+                // What the client called it, when that is not a UUID.
+                request_id = given.as_deref(),
+                %method,
+                path,
+                status = status.as_u16(),
+                ms,
+                cause = problem.as_ref().and_then(|problem| problem.cause.as_deref()),
+                "answered"
+            )
+        };
+    }
     // What went well is in the metrics, and what it did is in the log of events.
-    span.in_scope(|| match status.as_u16() {
-        500.. => tracing::warn!(status = status.as_u16(), ms, "answered"),
-        400..500 => tracing::info!(status = status.as_u16(), ms, "answered"),
-        _ => tracing::debug!(status = status.as_u16(), ms, "answered"),
-    });
+    match status.as_u16() {
+        500 => answered!(error),
+        501.. => answered!(warn),
+        400..500 => answered!(info),
+        _ => answered!(debug),
+    }
     response
 }
 
@@ -149,12 +162,9 @@ fn write(response: &mut Response, problem: &Problem, correlation_id: Uuid, path:
 pub(crate) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let panic = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
-    tracing::error!(panic, "a handler panicked");
-    Problem::new(
-        Kind::Internal,
-        "the request met a defect; the service's log has it under the correlation id",
-    )
-    .into_response()
+    let detail = "the request met a defect; the service's log has it under the correlation id";
+    Problem { cause: Some(format!("a handler panicked: {panic}")), ..Problem::new(Kind::Internal, detail) }
+        .into_response()
 }
 
 #[cfg(test)]

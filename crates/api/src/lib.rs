@@ -34,4 +34,4 @@ mod tests;
 pub use metrics::HttpMetrics;
 pub use router::{openapi, ops_router, router};
 pub use serve::serve;
-pub use state::{ApiState, Limits, Ops};
+pub use state::{ApiState, Limits, Ops, Resources};

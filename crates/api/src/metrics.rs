@@ -129,6 +129,8 @@ fn gauge(n: u64) -> ConstGauge<i64> {
 
 fn register_engine(now: &mut Registry, ops: &Ops) {
     now.register("log_head_position", "The last event of the log", gauge(ops.engine.feed().head().0));
+    let commits = ConstCounter::new(ops.engine.feed().commits());
+    now.register("log_commits", "Commits of events that this process made", commits);
     now.register("engine_alive", "1 while the engine runs", gauge(u64::from(ops.engine.is_alive())));
     let writes = u64::from(ops.engine.trouble().is_none());
     now.register("store_writable", "1 while the store takes commits", gauge(writes));

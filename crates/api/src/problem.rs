@@ -97,6 +97,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// Why the job failed.
     pub job_error: Option<Box<JobError>>,
+    /// What is behind it, for the service's log and nobody else.
+    pub cause: Option<String>,
 }
 
 /// A field of the request that is not acceptable.
@@ -130,7 +132,14 @@ fn slice_is_empty(errors: &&[FieldError]) -> bool {
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, job_error: None }
+        Self {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+            job_error: None,
+            cause: None,
+        }
     }
 
     /// One field is not acceptable.
@@ -146,8 +155,12 @@ impl Problem {
 
     /// Something that the client cannot mend; the cause is in the log.
     pub fn internal(what: &str, cause: &dyn std::error::Error) -> Self {
-        tracing::error!(cause = %Chain(cause), "{what}");
         Self::new(Kind::Internal, format!("{what}; the service's log has the cause under the correlation id"))
+            .caused_by(cause)
+    }
+
+    fn caused_by(self, cause: &dyn std::error::Error) -> Self {
+        Self { cause: Some(Chain(cause).to_string()), ..self }
     }
 
     pub fn unknown_job(id: impl std::fmt::Display) -> Self {
@@ -244,8 +257,8 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::Full(_) => {
-                tracing::warn!(cause = %Chain(&error), "the log cannot be read");
-                Self::new(Kind::Unavailable, "the log cannot be read for now").retry_after(A_MOMENT)
+                let problem = Self::new(Kind::Unavailable, "the log cannot be read for now");
+                problem.retry_after(A_MOMENT).caused_by(&error)
             }
             StoreError::Corrupt(_) => Self::internal("the log cannot be read", &error),
         }
@@ -254,8 +267,8 @@ impl From<StoreError> for Problem {
 
 impl From<ReadModelError> for Problem {
     fn from(error: ReadModelError) -> Self {
-        tracing::error!(cause = %Chain(&error), "the read model did not answer");
-        Self::new(Kind::Unavailable, "the read model does not answer for now").retry_after(A_MOMENT)
+        let problem = Self::new(Kind::Unavailable, "the read model does not answer for now");
+        problem.retry_after(A_MOMENT).caused_by(&error)
     }
 }
 

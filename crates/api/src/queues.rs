@@ -56,7 +56,7 @@ impl From<QueueRow> for QueueView {
 
 /// The handlers that pipelines use, once for each stage.
 fn handlers(state: &ApiState) -> impl Iterator<Item = &str> {
-    state.catalog.pipelines().flat_map(|(_, plan)| plan.stages()).map(|stage| stage.handler.as_str())
+    state.catalog.pipelines().flat_map(|(_, plan)| plan.stages()).map(|stage| &*stage.handler)
 }
 
 /// True if a pipeline uses `handler`.

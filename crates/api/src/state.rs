@@ -1,5 +1,6 @@
 //! What handlers share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::HttpMetrics;
 
-/// Everything a handler may use. Cheap to clone.
+/// Everything a handler may use. One pointer, because every layer of every request clones it.
 #[derive(Clone)]
-pub struct ApiState {
+pub struct ApiState(Arc<Resources>);
+
+impl From<Resources> for ApiState {
+    fn from(resources: Resources) -> Self {
+        Self(Arc::new(resources))
+    }
+}
+
+impl Deref for ApiState {
+    type Target = Resources;
+
+    fn deref(&self) -> &Resources {
+        &self.0
+    }
+}
+
+/// What an [`ApiState`] is made of.
+pub struct Resources {
     pub models: ReadModels,
     pub catalog: Arc<Catalog>,
     /// Registered with the registry of `ops`.

@@ -1,30 +1,43 @@
 //! Answers.
 
+use std::fmt::{self, Display};
+
 use quillwork_app::engine::Accepted;
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::job::Status;
 use quillwork_projections::JobSummary;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-/// Where to find what belongs to a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Links {
-    #[serde(rename = "self")]
-    pub(crate) itself: String,
-    pub(crate) events: String,
-    pub(crate) stream: String,
-    pub(crate) result: String,
-}
+/// Where to find what belongs to a job. Paths are made as they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Links(JobId);
 
 impl Links {
-    pub(crate) fn of(job: JobId) -> Self {
-        let itself = format!("/v1/jobs/{job}");
-        Self {
-            events: format!("{itself}/events"),
-            stream: format!("{itself}/stream"),
-            result: format!("{itself}/result"),
-            itself,
-        }
+    /// The job itself.
+    pub(crate) fn itself(self) -> impl Display {
+        Path(self.0, "")
+    }
+}
+
+impl Serialize for Links {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let paths = [("self", ""), ("events", "/events"), ("stream", "/stream"), ("result", "/result")];
+        serializer.collect_map(paths.map(|(name, under)| (name, Path(self.0, under))))
+    }
+}
+
+/// A path at or under a job.
+struct Path(JobId, &'static str);
+
+impl Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/v1/jobs/{}{}", self.0, self.1)
+    }
+}
+
+impl Serialize for Path {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -38,7 +51,7 @@ pub(crate) struct JobView {
 
 impl From<JobSummary> for JobView {
     fn from(job: JobSummary) -> Self {
-        Self { links: Links::of(job.id), job: JobSummary { counted: vec![], ..job } }
+        Self { links: Links(job.id), job: JobSummary { counted: vec![], ..job } }
     }
 }
 
@@ -61,7 +74,7 @@ pub(crate) struct Submitted {
 impl From<Accepted> for Submitted {
     fn from(accepted: Accepted) -> Self {
         let Accepted { job, status, position, .. } = accepted;
-        Self { id: job, status, position, links: Links::of(job) }
+        Self { id: job, status, position, links: Links(job) }
     }
 }
 

@@ -42,11 +42,11 @@ impl Catalog {
         catalog.pipeline(None)?;
         for (pipeline, plan) in &catalog.pipelines {
             for stage in plan.stages() {
-                if !catalog.handlers.contains_key(&stage.handler) {
+                if !catalog.handlers.contains_key(&*stage.handler) {
                     return Err(NotInCatalog::Handler {
                         pipeline: pipeline.clone(),
-                        handler: stage.handler.clone(),
-                        known: join(catalog.handlers.keys()),
+                        handler: stage.handler.as_ref().to_owned(),
+                        known: join(catalog.handlers.keys().map(String::as_str)),
                     });
                 }
             }
@@ -59,7 +59,10 @@ impl Catalog {
         let name = name.unwrap_or(&self.default_pipeline);
         match self.pipelines.get_key_value(name) {
             Some((name, plan)) => Ok((name, plan)),
-            None => Err(NotInCatalog::Pipeline { name: name.to_owned(), known: join(self.pipelines.keys()) }),
+            None => Err(NotInCatalog::Pipeline {
+                name: name.to_owned(),
+                known: join(self.pipelines.keys().map(String::as_str)),
+            }),
         }
     }
 
@@ -81,13 +84,13 @@ impl Catalog {
         let members: BTreeMap<String, &RawValue> =
             serde_json::from_str(settings.get()).map_err(|_| NotInCatalog::NotAnObject)?;
         for (name, value) in members {
-            let used = plan.stages().iter().any(|stage| stage.handler == name);
+            let used = plan.stages().iter().any(|stage| *stage.handler == *name);
             match self.handlers.get(&name) {
                 Some(check) if used => {
                     check(value).map_err(|reason| NotInCatalog::WrongSettings { name, reason })?;
                 }
                 Some(_) | None => {
-                    let known = join(plan.stages().iter().map(|stage| &stage.handler));
+                    let known = join(plan.stages().iter().map(|stage| &*stage.handler));
                     return Err(NotInCatalog::Settings { name, pipeline: pipeline.to_owned(), known });
                 }
             }
@@ -96,8 +99,8 @@ impl Catalog {
     }
 }
 
-fn join<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let mut names: Vec<&str> = names.map(String::as_str).collect();
+fn join<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
     names.sort_unstable();
     names.dedup();
     names.join(", ")

@@ -10,6 +10,7 @@ mod archive;
 mod batch;
 mod cache;
 mod fill;
+mod glance;
 mod handle;
 mod hints;
 mod housekeeping;

@@ -8,6 +8,7 @@ mod own;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use quillwork_domain::archive::cover;
@@ -55,6 +56,7 @@ struct Shared {
     head: watch::Sender<Position>,
     window: Mutex<Window>,
     own: Mutex<OwnEvents>,
+    commits: AtomicU64,
     watched: Mutex<HashMap<JobId, Weak<Notify>>>,
 }
 
@@ -87,6 +89,7 @@ impl Feed {
             head: watch::Sender::new(head),
             window: Mutex::default(),
             own: Mutex::default(),
+            commits: AtomicU64::default(),
             watched: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -100,6 +103,11 @@ impl Feed {
     /// The position of the last event that this process knows of.
     pub fn head(&self) -> Position {
         *self.shared.head.borrow()
+    }
+
+    /// How many commits of events this process has made.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits.load(Ordering::Relaxed)
     }
 
     /// Waits until there is an event after `position`; returns the head.
@@ -162,6 +170,7 @@ impl Feed {
     pub(crate) fn publish(&self, entries: Vec<Entry>) {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
         let head = last.recorded.position;
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
         self.shared.own.lock().unwrap_or_else(PoisonError::into_inner).add(first.recorded.position, head);
         let entries = Arc::new(entries);
         {

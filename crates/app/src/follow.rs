@@ -9,14 +9,11 @@ pub async fn follow(mut watch: Box<dyn LogWatch>, feed: Feed, engine: Option<Eng
     let mut seen = feed.head();
     loop {
         let notice = watch.next().await;
-        let (head, is_vague) = match &notice {
-            Notice::Written { head, .. } => (*head, false),
-            Notice::Unknown { head } => (*head, true),
-        };
+        let (Notice::Written { head, .. } | Notice::Unknown { head }) = notice;
         let grown = head > seen;
         let others = feed.of_others(seen, head);
-        // Alone, a process writes without a word, and what it hears of is its own doing.
-        let is_ours = is_vague && grown && others.is_empty();
+        // The engine knows what it wrote itself.
+        let is_ours = grown && others.is_empty();
         if let Some(engine) = engine.as_ref().filter(|_| !is_ours) {
             // Before the watchers, who only read: the engine has work to start.
             engine.notice(notice);

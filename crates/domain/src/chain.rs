@@ -22,11 +22,11 @@
 //! Every line stands in an exported event as it is hashed, so that an outsider can recompute the chain. No line can
 //! contain a line break, because the API admits no control characters into `actor`, `tenant` and `traceparent`.
 
-use std::io::Write as _;
-
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::envelope::Recorded;
+use crate::id::{JobId, StreamId};
 use crate::payload::Sha256Digest;
 
 /// What the first event is linked to.
@@ -34,38 +34,67 @@ pub const GENESIS: Sha256Digest = Sha256Digest([0; 32]);
 
 /// The hash of `event`, linked to the event before it. `event.hash` is not read.
 pub fn link(previous: &Sha256Digest, event: &Recorded) -> Sha256Digest {
-    let mut text = Vec::with_capacity(512);
-    previous.write_hex(&mut text);
+    let mut text = Text(Vec::with_capacity(512));
     let meta = &event.meta;
-    let causation = meta.causation_id.map(|id| id.to_string()).unwrap_or_default();
-    // Writing to a Vec cannot fail.
-    let _ = write!(
-        text,
-        "\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
-        event.position,
-        event.stream,
-        event.version,
-        event.event_id,
-        event.kind,
-        event.schema_version,
-        event.recorded_at,
-        meta.actor,
-        meta.tenant,
-        meta.correlation_id,
-        causation,
-        meta.traceparent.as_deref().unwrap_or_default(),
-    );
-    Sha256Digest::of(&event.data).write_hex(&mut text);
-    Sha256Digest(Sha256::digest(&text).into())
+    text.digest(previous);
+    text.number(event.position.0);
+    text.stream(event.stream);
+    text.number(event.version.0);
+    text.id(event.event_id);
+    text.line(event.kind.as_bytes());
+    text.number(event.schema_version.into());
+    text.line(&event.recorded_at.to_rfc3339());
+    text.line(meta.actor.as_bytes());
+    text.line(meta.tenant.as_bytes());
+    text.id(meta.correlation_id);
+    match meta.causation_id {
+        Some(causation_id) => text.id(causation_id),
+        None => text.line(b""),
+    }
+    text.line(meta.traceparent.as_deref().unwrap_or_default().as_bytes());
+    Sha256Digest::of(&event.data).write_hex(&mut text.0);
+    Sha256Digest(Sha256::digest(&text.0).into())
+}
+
+/// The lines, without the formatter: every event of the log passes through here.
+struct Text(Vec<u8>);
+
+impl Text {
+    fn line(&mut self, text: &[u8]) {
+        self.0.extend_from_slice(text);
+        self.0.push(b'\n');
+    }
+
+    fn digest(&mut self, digest: &Sha256Digest) {
+        digest.write_hex(&mut self.0);
+        self.0.push(b'\n');
+    }
+
+    fn number(&mut self, number: u64) {
+        self.line(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    fn id(&mut self, id: Uuid) {
+        self.line(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    }
+
+    fn stream(&mut self, stream: StreamId) {
+        match stream {
+            StreamId::Job(JobId(id)) => {
+                self.0.extend_from_slice(b"job-");
+                self.id(id);
+            }
+            StreamId::Queues => self.line(b"queues"),
+            StreamId::Archive => self.line(b"archive"),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::envelope::Meta;
-    use crate::id::{JobId, Position, Version};
+    use crate::id::{Position, Version};
     use crate::time::Timestamp;
 
     fn event() -> Recorded {

@@ -25,10 +25,12 @@ impl Sha256Digest {
     /// Appends the 64 hex digits to `out`.
     pub fn write_hex(&self, out: &mut Vec<u8>) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        for byte in self.0 {
-            out.push(DIGITS[usize::from(byte >> 4)]);
-            out.push(DIGITS[usize::from(byte & 15)]);
+        let mut hex = [0; 64];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
         }
+        out.extend_from_slice(&hex);
     }
 }
 
@@ -103,6 +105,14 @@ impl Payload {
             Err(json)
         } else {
             Ok(Self::Inline(json.into()))
+        }
+    }
+
+    /// Bytes of JSON inside an event; none of it for a blob.
+    pub fn n_bytes(&self) -> usize {
+        match self {
+            Self::Inline(json) => json.get().len(),
+            Self::Blob(_) => 0,
         }
     }
 

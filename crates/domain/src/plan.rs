@@ -24,7 +24,7 @@ pub struct PlannedStage {
     /// Unique in its plan; what events name.
     pub name: String,
     /// Which stage handler does the work.
-    pub handler: String,
+    pub handler: Arc<str>,
     /// How many times the stage may fail by its own fault before the job fails.
     pub max_attempts: u32,
     /// An attempt that takes longer is stopped and counts as failed.

@@ -40,14 +40,35 @@ impl Timestamp {
     }
 }
 
-impl fmt::Display for Timestamp {
-    /// By fields, because every event is hashed with its time and the general formatter allocates.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// The 24 characters of `2026-01-31T12:00:00.000Z`. By hand, because every event is hashed with its time.
+    pub fn to_rfc3339(self) -> [u8; 24] {
         let time = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or(DateTime::UNIX_EPOCH);
-        let (year, month, day) = (time.year(), time.month(), time.day());
-        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-        let millis = time.timestamp_subsec_millis();
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        // Clamped to years of four digits, none of them negative.
+        let year = time.year().unsigned_abs();
+        for (at, n_digits, number) in [
+            (0, 4, year),
+            (5, 2, time.month()),
+            (8, 2, time.day()),
+            (11, 2, time.hour()),
+            (14, 2, time.minute()),
+            (17, 2, time.second()),
+            (20, 3, time.timestamp_subsec_millis()),
+        ] {
+            let mut rest = number;
+            for digit in text[at..at + n_digits].iter_mut().rev() {
+                *digit += (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.to_rfc3339()).unwrap_or_default())
     }
 }
 
@@ -67,7 +88,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.to_rfc3339()).unwrap_or_default())
     }
 }
 
@@ -86,6 +107,13 @@ mod tests {
         let time: Timestamp = "2026-11-20T09:00:00.5+02:00".parse().unwrap();
         assert_eq!(time.to_string(), "2026-11-20T07:00:00.500Z");
         assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
+    }
+
+    #[test]
+    fn every_digit_has_its_place() {
+        for text in ["1970-01-01T00:00:00.000Z", "2026-12-31T23:59:58.907Z", "9999-12-31T23:59:59.999Z"] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! The stored form of events: the only place that serializes and parses them.
 //!
-//! A stored event is a kind, a schema version and JSON bytes. Shapes are frozen by the golden files in `tests/wire/`;
+//! A stored event is a kind, a schema version and JSON bytes, and beside them who and why in a compact form. Shapes are frozen by the golden files in `tests/wire/`;
 //! a changed shape is a new schema version with an upcast here, and the old golden file stays.
+
+mod meta;
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::envelope::{Meta, Recorded};
+use crate::envelope::Recorded;
 use crate::job::Event;
 use crate::queue::QueueEvent;
+
+pub use meta::{MetaError, decode_meta, encode_meta};
 
 /// The stored form of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,10 +85,13 @@ pub fn kind(event: &Event) -> &'static str {
 /// Fails only if a payload is not JSON, which its type excludes.
 pub fn encode(event: &Event) -> Result<Encoded, serde_json::Error> {
     let data = match event {
-        Event::JobSubmitted(data) => to_json(data.as_ref()),
+        Event::JobSubmitted(data) => {
+            let settings = data.settings.as_ref().map_or(0, |settings| settings.get().len());
+            to_json_of(data.as_ref(), data.plan.len() * 192 + data.topic.len() + settings)
+        }
         Event::StageStarted(data) => to_json(data),
-        Event::StepRecorded(data) => to_json(data),
-        Event::StageCompleted(data) => to_json(data),
+        Event::StepRecorded(data) => to_json_of(data, data.output.n_bytes()),
+        Event::StageCompleted(data) => to_json_of(data, data.output.n_bytes()),
         Event::StageFailed(data) => to_json(data),
         Event::JobCompleted(data) => to_json(data),
         Event::JobFailed(data) => to_json(data),
@@ -99,7 +106,14 @@ pub fn encode(event: &Event) -> Result<Encoded, serde_json::Error> {
 }
 
 fn to_json<T: Serialize>(data: &T) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(data)
+    to_json_of(data, 0)
+}
+
+/// Writes what holds texts and payloads of `n_bytes`, in one piece of memory.
+fn to_json_of<T: Serialize>(data: &T, n_bytes: usize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut json = Vec::with_capacity(128 + n_bytes);
+    serde_json::to_writer(&mut json, data)?;
+    Ok(json)
 }
 
 /// Reads a recorded event of any schema version that was ever written.
@@ -128,16 +142,6 @@ pub fn decode_parts(kind: &str, schema_version: u16, data: &[u8]) -> Result<Even
         ("JobsArchived", 1) => parse(kind, data).map(Event::Archive),
         _ => Err(DecodeError::Unknown { kind: kind.into(), schema_version }),
     }
-}
-
-/// Writes who and why, as stored beside the event.
-pub fn encode_meta(meta: &Meta) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(meta)
-}
-
-/// Reads what [`encode_meta`] wrote.
-pub fn decode_meta(json: &[u8]) -> Result<Meta, serde_json::Error> {
-    serde_json::from_slice(json)
 }
 
 #[cfg(test)]

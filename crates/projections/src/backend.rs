@@ -1,12 +1,9 @@
 //! Where the tables are. The one place that tells SQLite from PostgreSQL; each has its SQL in a folder of its own.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::time::Timestamp;
-use sqlx::postgres::PgDatabaseError;
-use sqlx::sqlite::SqlitePool;
-use sqlx::{Connection, SqliteConnection};
 
 use crate::changes::{Changes, Checkpoint};
 use crate::job_summary::{JobFilter, JobSummary};
@@ -18,12 +15,12 @@ use crate::{postgres, sqlite};
 
 /// The version of the tables and of the folds that fill them. An SQLite file of another version is thrown away; on
 /// PostgreSQL each version has tables of its own.
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 
 /// What readers ask.
 pub(crate) enum Backend {
-    Sqlite { path: PathBuf, readers: SqlitePool },
-    Postgres(postgres::Database),
+    Sqlite(sqlite::Readers),
+    Postgres(postgres::Database, postgres::Lookups),
 }
 
 /// What a query for a list found.
@@ -34,10 +31,14 @@ pub(crate) struct Found {
 }
 
 impl Backend {
+    pub(crate) fn postgres(database: postgres::Database) -> Self {
+        Self::Postgres(database.clone(), postgres::Lookups::new(database))
+    }
+
     pub(crate) async fn job(&self, id: JobId) -> Result<Option<JobSummary>, ReadModelError> {
         match self {
-            Self::Sqlite { readers, .. } => sqlite::job(readers, id).await,
-            Self::Postgres(database) => postgres::query::job(database, id).await,
+            Self::Sqlite(readers) => sqlite::job(readers, id),
+            Self::Postgres(_, lookups) => lookups.job(id).await,
         }
     }
 
@@ -50,11 +51,11 @@ impl Backend {
         limit: usize,
     ) -> Result<Found, ReadModelError> {
         match self {
-            Self::Sqlite { readers, .. } => {
+            Self::Sqlite(readers) => {
                 let items = sqlite::jobs(readers, filter, due, limit).await?;
                 Ok(Found { items, looked_to: None })
             }
-            Self::Postgres(database) => postgres::list::jobs(database, filter, due, limit).await,
+            Self::Postgres(database, _) => postgres::list::jobs(database, filter, due, limit).await,
         }
     }
 
@@ -67,94 +68,96 @@ impl Backend {
         limit: usize,
     ) -> Result<Vec<JobSummary>, ReadModelError> {
         match self {
-            Self::Sqlite { readers, .. } => sqlite::finished(readers, cutoff, after, limit).await,
-            Self::Postgres(database) => postgres::query::finished(database, cutoff, after, limit).await,
+            Self::Sqlite(readers) => sqlite::finished(readers, cutoff, after, limit).await,
+            Self::Postgres(database, _) => postgres::query::finished(database, cutoff, after, limit).await,
         }
     }
 
-    /// The attempts of one job that have ended, in order.
-    pub(crate) async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, ReadModelError> {
+    /// The attempts of `job` that have ended, in order.
+    pub(crate) async fn timeline(&self, job: &JobSummary) -> Result<Vec<TimelineEntry>, ReadModelError> {
         match self {
-            Self::Sqlite { readers, .. } => sqlite::timeline(readers, id).await,
-            Self::Postgres(database) => postgres::query::timeline(database, id).await,
+            Self::Sqlite(readers) => sqlite::timeline(readers, job),
+            Self::Postgres(database, _) => postgres::query::timeline(database, job).await,
         }
     }
 
     /// The stored counters and the position that they belong to.
     pub(crate) async fn stats(&self) -> Result<Stats, ReadModelError> {
         match self {
-            Self::Sqlite { readers, .. } => sqlite::stats(readers).await,
-            Self::Postgres(database) => postgres::query::stats(database).await,
+            Self::Sqlite(readers) => sqlite::stats(readers),
+            Self::Postgres(database, _) => postgres::query::stats(database).await,
         }
     }
 
     /// How many scheduled jobs are due at `now`.
     pub(crate) async fn due(&self, now: Timestamp) -> Result<u64, ReadModelError> {
         match self {
-            Self::Sqlite { readers, .. } => sqlite::due(readers, now).await,
-            Self::Postgres(database) => postgres::query::due(database, now).await,
+            Self::Sqlite(readers) => sqlite::due(readers, now).await,
+            Self::Postgres(database, _) => postgres::query::due(database, now).await,
         }
     }
 
     /// By handler.
     pub(crate) async fn queues(&self) -> Result<Vec<QueueRow>, ReadModelError> {
         match self {
-            Self::Sqlite { readers, .. } => {
-                let mut connection = readers.acquire().await?;
-                sqlite::queues(&mut connection).await
-            }
-            Self::Postgres(database) => postgres::query::queues(database).await,
+            Self::Sqlite(readers) => sqlite::queues(readers),
+            Self::Postgres(database, _) => postgres::query::queues(database).await,
         }
     }
 }
 
 /// The one writer's access to the tables.
 pub(crate) enum Writer {
-    Sqlite(Box<SqliteConnection>),
+    Sqlite(sqlite::Writer),
     Postgres(postgres::Turn),
 }
 
 impl Writer {
     /// The rows of `ids`, in no order; jobs without a row are left out.
-    pub(crate) async fn rows(&mut self, ids: &[JobId]) -> Result<Vec<JobSummary>, ReadModelError> {
+    pub(crate) async fn rows(&mut self, ids: Vec<JobId>) -> Result<Vec<JobSummary>, ReadModelError> {
         match self {
-            Self::Sqlite(connection) => sqlite::rows(connection, ids).await,
-            Self::Postgres(turn) => postgres::query::rows(&turn.database, ids).await,
+            Self::Sqlite(writer) => writer.rows(ids).await,
+            Self::Postgres(turn) => postgres::query::rows(&turn.database, &ids).await,
         }
     }
 
     /// By handler.
     pub(crate) async fn queues(&mut self) -> Result<Vec<QueueRow>, ReadModelError> {
         match self {
-            Self::Sqlite(connection) => sqlite::queues(connection).await,
+            Self::Sqlite(writer) => writer.queues().await,
             Self::Postgres(turn) => postgres::query::queues(&turn.database).await,
         }
     }
 
     /// Writes rows and checkpoint, all or nothing, if the checkpoint is still `after` and it is still our turn.
-    pub(crate) async fn write(&mut self, after: Checkpoint, changes: &Changes) -> Result<(), ReadModelError> {
+    pub(crate) async fn write(
+        &mut self,
+        after: Checkpoint,
+        changes: &Arc<Changes>,
+    ) -> Result<(), ReadModelError> {
         match self {
-            Self::Sqlite(connection) => sqlite::write(connection, after, changes).await,
+            Self::Sqlite(writer) => writer.write(after, changes.clone()).await,
             Self::Postgres(turn) => postgres::write::write(turn, after, changes).await,
+        }
+    }
+
+    /// Makes the indexes of tables that were made without.
+    pub(crate) async fn index(&mut self) -> Result<(), ReadModelError> {
+        match self {
+            Self::Sqlite(writer) => writer.index().await,
+            // With many jobs it takes minutes, and no other rebuild may take the tables for left over.
+            Self::Postgres(turn) => tokio::select! {
+                indexed = postgres::schema::index(&turn.database) => indexed,
+                never = turn.keep() => match never {},
+            },
         }
     }
 
     pub(crate) async fn close(self) -> Result<(), ReadModelError> {
         match self {
-            Self::Sqlite(connection) => Ok(connection.close().await?),
+            Self::Sqlite(writer) => writer.close().await,
             Self::Postgres(_) => Ok(()),
         }
-    }
-}
-
-/// True if the tables cannot be used by anyone, as opposed to not now or not by this process.
-pub(crate) fn is_unusable(error: &sqlx::Error) -> bool {
-    match error.as_database_error() {
-        Some(error) if error.try_downcast_ref::<PgDatabaseError>().is_some() => {
-            postgres::is_unusable(error.code().as_deref())
-        }
-        Some(error) => sqlite::is_unusable(error.code().as_deref()),
-        None => false,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use quillwork_app::ports::store::Entry;
 use quillwork_domain::archive::JobsArchived;
 use quillwork_domain::id::{JobId, Position, StreamId, Version};
-use quillwork_domain::job::Event;
+use quillwork_domain::job::{Event, Status};
 use quillwork_domain::payload::Sha256Digest;
 
 use crate::job_summary::{self, JobSummary};
@@ -32,8 +32,8 @@ pub enum OutOfStep {
 /// What one commit writes. Each row occurs once, however many events changed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Changes {
-    /// The jobs that the batch is about. None until `JobSubmitted` was folded.
-    pub(crate) jobs: HashMap<JobId, Option<JobSummary>>,
+    /// The jobs that the batch is about.
+    pub(crate) jobs: HashMap<JobId, Changed>,
     /// `key:value` of new jobs.
     pub(crate) labels: Vec<(String, Position)>,
     /// Attempts that ended, each with the first position of its job.
@@ -44,6 +44,32 @@ pub(crate) struct Changes {
     /// All queues by handler, if the batch has news of them; empty if not.
     pub(crate) queues: BTreeMap<String, QueueRow>,
     pub(crate) through: Checkpoint,
+}
+
+/// A job that has news.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changed {
+    /// The status in its row; None if it has none yet.
+    pub(crate) stored: Option<Status>,
+    /// None until `JobSubmitted` was folded.
+    pub(crate) job: Option<JobSummary>,
+}
+
+impl Changed {
+    /// A job as it is in the tables.
+    pub(crate) fn stored(job: JobSummary) -> Self {
+        Self { stored: Some(job.status), job: Some(job) }
+    }
+
+    /// The row to be written, and the status in the one that it takes the place of.
+    pub(crate) fn row(&self) -> Option<(&JobSummary, Option<Status>)> {
+        self.job.as_ref().map(|job| (job, self.stored))
+    }
+
+    /// True if the job may have more news soon.
+    pub(crate) fn is_open(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| !job.status.is_terminal())
+    }
 }
 
 impl Changes {
@@ -88,7 +114,7 @@ impl Changes {
     fn archive(&mut self, archived: &JobsArchived) {
         let mut gone = HashSet::new();
         for job in &archived.jobs {
-            let row = self.jobs.remove(&job.id).flatten();
+            let row = self.jobs.remove(&job.id).and_then(|changed| changed.job);
             self.stats.archive(row.as_ref(), job);
             gone.extend(row.as_ref().map(|row| row.submitted_position));
             self.removed.extend(row);
@@ -99,15 +125,15 @@ impl Changes {
     }
 
     fn fold_job(&mut self, id: JobId, entry: &Entry) -> Result<(), OutOfStep> {
-        let job = self.jobs.entry(id).or_default();
+        let job = &mut self.jobs.entry(id).or_default().job;
         check_version(job.as_ref().map_or(Version::default(), |job| job.version), entry)?;
-        if let Some(job) = &job
+        if let Some(job) = job
             && let Some(attempt) = job_timeline::fold(job, entry)
         {
             self.timeline.push((job.submitted_position, attempt));
         }
         let before = job.as_ref().map(|job| job.status);
-        *job = job_summary::fold(job.take(), entry);
+        job_summary::fold_in_place(job, entry);
         if let Some(job) = job {
             self.stats.count(before, job, &entry.event);
             if before.is_none() {

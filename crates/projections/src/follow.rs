@@ -25,7 +25,7 @@ impl ReadModels {
     /// Never gives up: while the database is out of reach the health says so. On SQLite there is no other process, and
     /// this returns at once. [`Projector::run`](crate::Projector::run) does the same while it stands by.
     pub async fn follow(self, shutdown: CancellationToken) {
-        let Backend::Postgres(database) = self.backend() else { return };
+        let Backend::Postgres(database, _) = self.backend() else { return };
         shutdown.run_until_cancelled(follow(&self, database)).await;
         self.set_health(Health::Idle);
     }

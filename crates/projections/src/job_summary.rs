@@ -62,6 +62,14 @@ pub struct Progress {
     pub total: u32,
 }
 
+impl Progress {
+    /// The place of the current stage in the plan, from 0.
+    pub(crate) fn stage_index(self) -> u32 {
+        // All stages are done in a completed job, whose current stage is the last one.
+        self.done.min(self.total.saturating_sub(1))
+    }
+}
+
 impl JobSummary {
     /// The job as it shows at `now`: a scheduled job is queued once its time has come, without any event.
     pub fn at(mut self, now: Timestamp) -> Self {
@@ -73,13 +81,7 @@ impl JobSummary {
 
     /// The place of the current stage in the plan, from 0.
     pub fn stage_index(&self) -> u32 {
-        // All stages are done in a completed job, whose current stage is the last one.
-        self.progress.done.min(self.progress.total.saturating_sub(1))
-    }
-
-    /// When the job ended, if it has.
-    pub(crate) fn ended_at(&self) -> Option<Timestamp> {
-        self.finished_at.filter(|_| self.status.is_terminal())
+        self.progress.stage_index()
     }
 
     /// `key:value` of each label.
@@ -110,10 +112,17 @@ impl JobSummary {
 ///
 /// Pure and total. The projector, rebuilds and questions about the past all use it. A job begins with `JobSubmitted`;
 /// anything before that, and anything that is of no job, folds to nothing.
-pub fn fold(summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
+pub fn fold(mut summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
+    fold_in_place(&mut summary, entry);
+    summary
+}
+
+/// The same for who has many rows: they are large.
+pub(crate) fn fold_in_place(summary: &mut Option<JobSummary>, entry: &Entry) {
     let recorded = &entry.recorded;
-    let Some(mut job) = summary else {
-        return submitted(entry);
+    let Some(job) = summary else {
+        *summary = submitted(entry);
+        return;
     };
     let at = recorded.recorded_at;
     match &entry.event {
@@ -172,7 +181,6 @@ pub fn fold(summary: Option<JobSummary>, entry: &Entry) -> Option<JobSummary> {
     job.version = recorded.version;
     job.position = recorded.position;
     job.updated_at = at;
-    Some(job)
 }
 
 fn submitted(entry: &Entry) -> Option<JobSummary> {

@@ -55,10 +55,11 @@ impl TimelineOutcome {
             Self::Cancelled => "cancelled",
         }
     }
+}
 
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == name)
-    }
+/// The name of a stage of `job`, which the table does not repeat.
+pub(crate) fn stage_of(job: &JobSummary, stage_index: u32) -> String {
+    job.stages.get(stage_index as usize).cloned().unwrap_or_default()
 }
 
 /// The attempt that runs now, if one does. It is in the job's own row; the table holds those that have ended.
@@ -108,7 +109,7 @@ fn attempt_of(
 ) -> TimelineEntry {
     TimelineEntry {
         stage_index: job.stage_index(),
-        stage: job.stage.clone().unwrap_or_default(),
+        stage: stage_of(job, job.stage_index()),
         attempt,
         worker: job.worker.clone(),
         started_at: job.stage_started_at,

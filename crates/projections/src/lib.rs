@@ -11,6 +11,7 @@
 mod backend;
 pub mod changes;
 mod follow;
+mod job_row;
 pub mod job_summary;
 pub mod job_timeline;
 mod open;

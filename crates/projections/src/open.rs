@@ -4,14 +4,14 @@ use std::path::Path;
 
 use quillwork_app::ports::store::{LogReader, StoreError};
 use quillwork_domain::id::Position;
-use sqlx::Connection;
 use sqlx::postgres::PgPool;
 
-use crate::backend::{Backend, is_unusable};
+use crate::backend::Backend;
 use crate::changes::Checkpoint;
 use crate::postgres::{self, Database, PgReadConfig};
+use crate::projector::chain;
 use crate::read_models::{DAMAGED, ReadModelError, ReadModels};
-use crate::sqlite;
+use crate::sqlite::{self, Indexes};
 
 impl ReadModels {
     /// Opens the SQLite file at `path`, made if there is none.
@@ -26,14 +26,10 @@ impl ReadModels {
                 tracing::warn!(file = %path.display(), reason, "the read model is thrown away and built again");
                 sqlite::remove(path)?;
                 sqlite::remove(&sqlite::beside(path, DAMAGED))?;
-                let mut connection = sqlite::open_writer(path).await?;
-                let checkpoint = sqlite::checkpoint(&mut connection).await?;
-                connection.close().await?;
-                checkpoint
+                checkpoint_of(path).await?
             }
         };
-        let backend = Backend::Sqlite { path: path.to_owned(), readers: sqlite::open_readers(path) };
-        Ok(Self::new(backend, checkpoint.position))
+        Ok(Self::new(Backend::Sqlite(sqlite::Readers::new(path)), checkpoint.position))
     }
 
     /// Opens the tables of this version in the PostgreSQL database of `pool`. If there are none they are made, or, where
@@ -61,7 +57,7 @@ impl ReadModels {
                 "the read model was made from another log, or the log was set back; a projector will build it again"
             );
         }
-        Ok(Self::new(Backend::Postgres(database), checkpoint.position))
+        Ok(Self::new(Backend::postgres(database), checkpoint.position))
     }
 }
 
@@ -74,19 +70,10 @@ enum Unusable {
 
 impl From<ReadModelError> for Unusable {
     fn from(error: ReadModelError) -> Self {
-        match &error {
-            ReadModelError::Database(source) if is_unusable(source) => Self::Because(source.to_string()),
-            ReadModelError::OtherVersion { .. } | ReadModelError::Damaged(_) => {
-                Self::Because(error.to_string())
-            }
-            ReadModelError::Database(_)
-            | ReadModelError::Row(_)
-            | ReadModelError::CheckpointMoved { .. }
-            | ReadModelError::NoTables(_)
-            | ReadModelError::Rebuilding
-            | ReadModelError::File(_)
-            | ReadModelError::Log(_) => Self::Error(error),
+        if error.is_damage() || matches!(error, ReadModelError::OtherVersion { .. }) {
+            return Self::Because(chain(&error));
         }
+        Self::Error(error)
     }
 }
 
@@ -95,12 +82,17 @@ async fn usable(path: &Path, log: &dyn LogReader) -> Result<Checkpoint, Unusable
     if sqlite::beside(path, DAMAGED).exists() {
         return Err(Unusable::Because("a query found it damaged".to_owned()));
     }
-    let mut connection = sqlite::open_writer(path).await?;
-    let checkpoint = sqlite::checkpoint(&mut connection).await?;
-    connection.close().await.map_err(ReadModelError::from)?;
+    let checkpoint = checkpoint_of(path).await?;
     if !is_of(log, checkpoint).await.map_err(ReadModelError::from)? {
         return Err(Unusable::Because("it was made from another log, or the log was set back".to_owned()));
     }
+    Ok(checkpoint)
+}
+
+/// The checkpoint of a file, made if there is none.
+async fn checkpoint_of(path: &Path) -> Result<Checkpoint, ReadModelError> {
+    let (writer, checkpoint) = sqlite::Writer::open(path, Indexes::AtOnce).await?;
+    writer.close().await?;
     Ok(checkpoint)
 }
 

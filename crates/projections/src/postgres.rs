@@ -5,6 +5,7 @@
 
 pub(crate) mod lease;
 pub(crate) mod list;
+pub(crate) mod lookup;
 pub(crate) mod query;
 pub(crate) mod schema;
 pub(crate) mod write;
@@ -16,6 +17,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 
 pub(crate) use lease::Turn;
+pub(crate) use lookup::Lookups;
 
 use crate::backend::SCHEMA_VERSION;
 
@@ -38,8 +40,10 @@ pub(crate) struct Database {
 /// PostgreSQL's codes for data that is damaged.
 const UNUSABLE: [&str; 2] = ["XX001", "XX002"];
 
-pub(crate) fn is_unusable(code: Option<&str>) -> bool {
-    code.is_some_and(|code| UNUSABLE.contains(&code))
+/// True if the error says that the tables cannot be used by anyone.
+pub(crate) fn is_unusable(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| UNUSABLE.contains(&code.as_ref()))
 }
 
 impl Database {

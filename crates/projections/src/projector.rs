@@ -8,13 +8,13 @@ use quillwork_app::ports::store::StoreError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Backend, Writer, is_unusable};
+use crate::backend::{Backend, Writer};
 use crate::changes::OutOfStep;
 use crate::follow;
 use crate::open::is_of;
 use crate::postgres::{self, Database};
 use crate::read_models::{Health, ReadModelError, ReadModels, Role};
-use crate::tables::{BATCH_EVENTS, Tables};
+use crate::tables::Tables;
 
 /// After a commit of this many rows there is load, and the next commit waits for more company.
 const LOADED_ROWS: usize = 16;
@@ -22,16 +22,17 @@ const LOADED_ROWS: usize = 16;
 /// Under load, the least time between two commits.
 const WINDOW: Duration = Duration::from_millis(20);
 
-/// After a commit of this many rows the time is [`LONG_WINDOW`]: most rows change again within it, and are written once
-/// instead of several times.
+/// After a commit of this many rows the time is longer: most rows change again within it, and are written once instead
+/// of several times.
 const MANY_ROWS: usize = 160;
 
-/// Under heavy load, the least time between two commits.
-const LONG_WINDOW: Duration = Duration::from_millis(60);
+/// Under heavy load, the least time between two commits while somebody waits to see what he wrote, and while nobody
+/// does.
+const LONG_WINDOW: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(200));
 
 /// How often a projector that stands by tries to get the turn, and one that has it says that it lives. A turn lasts for
 /// three of these by the clock of the database.
-const BEAT: Duration = Duration::from_secs(1);
+pub(crate) const BEAT: Duration = Duration::from_secs(1);
 
 /// How long a projector that ends tries to say so.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -62,7 +63,7 @@ impl ProjectorError {
             }
             Self::Feed(FeedError::Undecodable { .. } | FeedError::Hole { .. }) | Self::OutOfStep(_) => false,
             Self::ReadModel(error) => match error {
-                ReadModelError::Database(error) => !is_unusable(error),
+                ReadModelError::Database(_) | ReadModelError::Sqlite(_) => !error.is_damage(),
                 ReadModelError::File(_) | ReadModelError::Log(_) => true,
                 ReadModelError::Row(_)
                 | ReadModelError::Damaged(_)
@@ -88,7 +89,7 @@ impl Projector {
         feed: Feed,
         shutdown: CancellationToken,
     ) -> Result<(), ProjectorError> {
-        let Backend::Postgres(database) = models.backend() else {
+        let Backend::Postgres(database, _) = models.backend() else {
             return keep_up(&models, &feed, &shutdown).await;
         };
         models.set_role(Role::StandingBy);
@@ -146,10 +147,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 /// Follows the log for ever.
 async fn follow_log(models: &ReadModels, feed: &Feed) -> Result<Infallible, ProjectorError> {
     let database = match models.backend() {
-        Backend::Sqlite { path, .. } => {
-            return project(models, feed, Tables::open_sqlite(path).await?).await;
+        Backend::Sqlite(readers) => {
+            return project(models, feed, Tables::open_sqlite(readers.path()).await?).await;
         }
-        Backend::Postgres(database) => database,
+        Backend::Postgres(database, _) => database,
     };
     loop {
         let tables = stand_by(models, database, feed).await?;
@@ -194,37 +195,78 @@ async fn stand_by(models: &ReadModels, database: &Database, feed: &Feed) -> Resu
     }
 }
 
-/// Writes what the feed has, for ever.
+/// Folds what the feed has as it comes, and writes the rows from time to time, for ever.
 async fn project(models: &ReadModels, feed: &Feed, mut tables: Tables) -> Result<Infallible, ProjectorError> {
     models.set_position(tables.position());
     if models.health() == Health::Idle {
         models.set_health(Health::CatchingUp);
     }
+    let mut pace = Pace::Free;
     loop {
         if tables.position() >= feed.head() {
             models.set_health(Health::Running);
         }
+        let is_due = tables.has_enough();
         tokio::select! {
-            _ = feed.wait_past(tables.position()) => {}
-            () = tokio::time::sleep(BEAT) => {
+            biased;
+            () = pace.is_over(models), if tables.has_news() && !is_due => {}
+            _ = feed.wait_past(tables.folded()), if !is_due => {
+                if tables.fold_from(feed).await? == 0 {
+                    // The log cannot be read up to its head yet, which must not become a busy loop.
+                    tokio::time::sleep(WINDOW).await;
+                }
+                continue;
+            }
+            () = tokio::time::sleep(BEAT), if !is_due => {
                 tables.renew().await?;
                 continue;
             }
+            else => {}
         }
-        let (started, before) = (Instant::now(), tables.position());
-        let n_rows = tables.catch_up(feed, feed.head()).await?;
+        let started = Instant::now();
+        let n_rows = tables.commit().await?;
         models.set_position(tables.position());
         // Who has not been at the end of the log yet stays what it was.
         let behind = tables.position() < feed.head();
         if !(behind && matches!(models.health(), Health::CatchingUp | Health::Standby)) {
             models.set_health(Health::Running);
         }
-        // No row at all means that the log cannot be read up to its head yet, which must not become a busy loop.
-        // Who lags has company enough.
-        let lags = tables.position().0 >= before.0 + BATCH_EVENTS as u64;
-        if n_rows == 0 || (n_rows >= LOADED_ROWS && !lags) {
-            let window = if n_rows >= MANY_ROWS { LONG_WINDOW } else { WINDOW };
-            tokio::time::sleep_until(started + window).await;
+        pace = Pace::after(started, n_rows);
+    }
+}
+
+/// When the next commit may be.
+enum Pace {
+    /// At once.
+    Free,
+    Loaded(Instant),
+    /// If somebody waits, and if nobody does.
+    HeavilyLoaded(Instant, Instant),
+}
+
+impl Pace {
+    fn after(started: Instant, n_rows: usize) -> Self {
+        match n_rows {
+            MANY_ROWS.. => Self::HeavilyLoaded(started + LONG_WINDOW.0, started + LONG_WINDOW.1),
+            LOADED_ROWS.. => Self::Loaded(started + WINDOW),
+            _ => Self::Free,
+        }
+    }
+
+    async fn is_over(&self, models: &ReadModels) {
+        match self {
+            Self::Free => {}
+            Self::Loaded(until) => tokio::time::sleep_until(*until).await,
+            Self::HeavilyLoaded(if_waited_for, until) => {
+                let waited_for = async {
+                    tokio::time::sleep_until(*if_waited_for).await;
+                    models.is_waited_for().await;
+                };
+                tokio::select! {
+                    () = tokio::time::sleep_until(*until) => {}
+                    () = waited_for => {}
+                }
+            }
         }
     }
 }

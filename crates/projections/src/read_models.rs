@@ -11,10 +11,10 @@ use quillwork_domain::job::Status;
 use quillwork_domain::time::Timestamp;
 use tokio::sync::{Notify, watch};
 
-use crate::backend::{Backend, Found, is_unusable};
+use crate::backend::{Backend, Found};
 use crate::job_summary::{JobFilter, JobPage, JobSummary};
 use crate::job_timeline::{self, TimelineEntry};
-use crate::postgres::Turn;
+use crate::postgres::{self, Turn};
 use crate::queues::QueueRow;
 use crate::sqlite;
 use crate::stats::Stats;
@@ -23,7 +23,9 @@ use crate::stats::Stats;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadModelError {
     #[error("the read model's database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] Arc<sqlx::Error>),
+    #[error("the read model's file failed")]
+    Sqlite(#[from] rusqlite::Error),
     #[error("a row of the read model does not have its shape")]
     Row(#[from] serde_json::Error),
     #[error("the read model is damaged: {0}; stop the process and run `quillwork rebuild`")]
@@ -40,6 +42,29 @@ pub enum ReadModelError {
     File(#[from] std::io::Error),
     #[error(transparent)]
     Log(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ReadModelError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl ReadModelError {
+    /// True if the tables cannot be used by anyone, as opposed to not now or not by this process.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Database(error) => postgres::is_unusable(error),
+            Self::Sqlite(error) => sqlite::is_unusable(error),
+            Self::Row(_) | Self::Damaged(_) => true,
+            Self::OtherVersion { .. }
+            | Self::CheckpointMoved { .. }
+            | Self::NoTables(_)
+            | Self::Rebuilding
+            | Self::File(_)
+            | Self::Log(_) => false,
+        }
+    }
 }
 
 /// How the projector is.
@@ -157,16 +182,16 @@ impl ReadModels {
     /// True if the projector of this process writes the tables.
     pub fn is_written_here(&self) -> bool {
         match self.backend() {
-            Backend::Sqlite { .. } => true,
-            Backend::Postgres(_) => matches!(self.role(), Role::Active(_)),
+            Backend::Sqlite(_) => true,
+            Backend::Postgres(..) => matches!(self.role(), Role::Active(_)),
         }
     }
 
     /// The attempts of one job, in order; empty for a job that does not exist.
     pub async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, ReadModelError> {
-        let running = self.backend().job(id).await?.as_ref().and_then(job_timeline::running);
-        let mut attempts = self.watched(self.backend().timeline(id).await)?;
-        if let Some(running) = running {
+        let Some(job) = self.watched(self.backend().job(id).await)? else { return Ok(vec![]) };
+        let mut attempts = self.watched(self.backend().timeline(&job).await)?;
+        if let Some(running) = job_timeline::running(&job) {
             // It may have ended between the two queries.
             let ended = |ended: &TimelineEntry| {
                 (ended.stage_index, ended.attempt) == (running.stage_index, running.attempt)
@@ -221,34 +246,23 @@ impl ReadModels {
     /// Notes if a query shows that the tables are damaged. An SQLite file is not healthy from then on, and the next
     /// start throws it away; what is in PostgreSQL is for an operator to rebuild.
     fn watched<T>(&self, result: Result<T, ReadModelError>) -> Result<T, ReadModelError> {
-        let damaged = match &result {
-            Ok(_) => false,
-            Err(ReadModelError::Database(error)) => is_unusable(error),
-            Err(ReadModelError::Row(_) | ReadModelError::Damaged(_)) => true,
-            Err(
-                ReadModelError::OtherVersion { .. }
-                | ReadModelError::CheckpointMoved { .. }
-                | ReadModelError::NoTables(_)
-                | ReadModelError::Rebuilding
-                | ReadModelError::File(_)
-                | ReadModelError::Log(_),
-            ) => false,
-        };
+        let damaged = result.as_ref().is_err_and(ReadModelError::is_damage);
         match self.backend() {
-            Backend::Sqlite { path, .. } if damaged => {
+            Backend::Sqlite(readers) if damaged => {
+                let path = readers.path();
                 if !self.shared.damaged.swap(true, Ordering::Relaxed) {
                     tracing::error!(file = %path.display(), "the read model is damaged; restart to build it again");
                     // Without the mark the next start finds out again.
                     let _ = std::fs::write(sqlite::beside(path, DAMAGED), []);
                 }
             }
-            Backend::Postgres(database) if damaged => {
+            Backend::Postgres(database, _) if damaged => {
                 tracing::error!(
                     schema = database.schema(),
                     "the read model is damaged; run `quillwork rebuild`"
                 );
             }
-            Backend::Sqlite { .. } | Backend::Postgres(_) => {}
+            Backend::Sqlite(_) | Backend::Postgres(..) => {}
         }
         result
     }

@@ -2,16 +2,23 @@
 
 use std::path::Path;
 
-use quillwork_app::feed::Feed;
+use quillwork_app::feed::{Feed, FeedError, Page};
 use quillwork_domain::id::Position;
 use sqlx::postgres::PgPool;
+use tokio::sync::mpsc;
 
 use crate::backend::Writer;
 use crate::postgres::{self, Database, PgReadConfig, Turn};
 use crate::projector::ProjectorError;
 use crate::read_models::{DAMAGED, ReadModelError};
-use crate::sqlite;
-use crate::tables::{BATCH_EVENTS, Tables};
+use crate::sqlite::{self, Indexes};
+use crate::tables::{PAGE_EVENTS, Tables};
+
+/// Rows of open jobs that wait in memory: with room for many, most jobs are written once.
+const OPEN_ROWS: usize = 50_000;
+
+/// Pages that wait to be folded.
+const PAGES_AHEAD: usize = 2;
 
 /// What a rebuild did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +34,11 @@ pub struct Rebuilt {
 pub async fn rebuild(path: &Path, feed: &Feed) -> Result<Rebuilt, ProjectorError> {
     let new = sqlite::beside(path, ".rebuild");
     sqlite::remove(&new).map_err(ReadModelError::from)?;
-    let mut tables = Tables::open_sqlite(&new).await?;
+    let (writer, checkpoint) =
+        sqlite::Writer::open(&new, Indexes::Later).await.map_err(ProjectorError::from)?;
+    let mut tables = Tables::filling(Writer::Sqlite(writer), checkpoint, OPEN_ROWS);
     fill(&mut tables, feed, feed.head()).await?;
+    tables.settle().await?;
     let position = tables.position();
     // Closing the last connection moves what is in the write-ahead log into the file.
     tables.close().await?;
@@ -53,8 +63,9 @@ pub async fn rebuild_postgres(
     postgres::schema::drop(&old).await?;
     postgres::schema::create_anew(&new).await?;
     let (building, checkpoint) = postgres::lease::take_over(&new).await?;
-    let mut tables = Tables::new(Writer::Postgres(building), checkpoint);
+    let mut tables = Tables::filling(Writer::Postgres(building), checkpoint, OPEN_ROWS);
     approach(&mut tables, feed).await?;
+    tables.settle().await?;
     postgres::schema::analyze(&new).await?;
     approach(&mut tables, feed).await?;
     loop {
@@ -75,11 +86,11 @@ pub async fn rebuild_postgres(
     }
 }
 
-/// Takes in the log, which grows, but for what is left to one batch.
+/// Takes in the log, which grows, but for what is left to one page.
 async fn approach(tables: &mut Tables, feed: &Feed) -> Result<(), ProjectorError> {
     loop {
         let head = feed.reader().head().await.map_err(ReadModelError::from)?;
-        if head.position.0 < tables.position().0 + BATCH_EVENTS as u64 {
+        if head.position.0 < tables.position().0 + PAGE_EVENTS as u64 {
             return Ok(());
         }
         fill(tables, feed, head.position).await?;
@@ -100,21 +111,45 @@ async fn finish(
     Ok(swapped.then(|| tables.position()))
 }
 
-/// Takes in all events up to `until`.
+/// Takes in all events up to `until`. The next pages are read while one is folded and written.
 async fn fill(tables: &mut Tables, feed: &Feed, until: Position) -> Result<(), ProjectorError> {
-    while tables.position() < until {
-        let before = tables.position();
-        tables.catch_up(feed, until).await?;
-        tracing::info!(position = tables.position().0, head = until.0, "rebuilding the read models");
-        if tables.position() == before {
+    let (pages, mut read) = mpsc::channel(PAGES_AHEAD);
+    tokio::spawn(read_ahead(feed.clone(), tables.position(), until, pages));
+    while tables.folded() < until {
+        let Some(page) = read.recv().await else {
             // The log has no event where the head says there is one.
+            let reached = tables.folded();
             return Err(ReadModelError::Damaged(format!(
-                "the log ends at {before}, before its head {until}"
+                "the log ends at {reached}, before its head {until}"
             ))
             .into());
+        };
+        tables.fold(&page?).await?;
+        if tables.has_enough() {
+            tables.commit().await?;
+            tracing::info!(position = tables.position().0, head = until.0, "rebuilding the read models");
         }
     }
+    tables.commit().await?;
     Ok(())
+}
+
+/// Sends the pages after `position` until one reaches `until`, or the log ends, or nobody wants any more.
+async fn read_ahead(
+    feed: Feed,
+    mut position: Position,
+    until: Position,
+    pages: mpsc::Sender<Result<Page, FeedError>>,
+) {
+    while position < until {
+        let page = feed.after(position, PAGE_EVENTS).await;
+        let last = page.as_ref().ok().and_then(|page| page.last()).map(|last| last.recorded.position);
+        if page.as_ref().is_ok_and(|page| page.is_empty()) || pages.send(page).await.is_err() {
+            return;
+        }
+        let Some(last) = last else { return };
+        position = last;
+    }
 }
 
 /// Puts the file `new` in the place of `path`.

@@ -2,47 +2,58 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
 use lru::LruCache;
-use quillwork_app::feed::{Feed, Page};
+use quillwork_app::feed::Feed;
 use quillwork_app::ports::store::Entry;
 use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::job::Event;
 
 use crate::backend::Writer;
-use crate::changes::{Changes, Checkpoint};
-use crate::job_summary::JobSummary;
+use crate::changes::{Changed, Changes, Checkpoint};
 use crate::projector::ProjectorError;
 use crate::read_models::ReadModelError;
-use crate::sqlite;
+use crate::sqlite::{self, Indexes};
 
 /// Rows of open jobs kept in memory. A job that is not among them is read back when it has news.
 const LIVE_ROWS: usize = 2_000;
 
-/// Events that one commit takes at most.
-pub(crate) const BATCH_EVENTS: usize = 2_048;
+/// Events that are taken from the feed at once.
+pub(crate) const PAGE_EVENTS: usize = 2_048;
+
+/// Rows of jobs, attempts and labels that one commit takes, about. More than these are not waited for.
+const COMMIT_ROWS: usize = 6_000;
 
 /// The tables, what is known of their rows, and how far they are.
 pub(crate) struct Tables {
     writer: Writer,
-    live: LruCache<JobId, JobSummary>,
+    live: LruCache<JobId, Changed>,
+    /// As it is in the tables.
     checkpoint: Checkpoint,
+    /// What is folded and not committed.
+    news: Changes,
+    filling: bool,
 }
 
 impl Tables {
     /// The tables that `writer` may write and that are as far as `checkpoint`.
     pub(crate) fn new(writer: Writer, checkpoint: Checkpoint) -> Self {
-        let live = LruCache::new(NonZeroUsize::new(LIVE_ROWS).unwrap_or(NonZeroUsize::MIN));
-        Self { writer, live, checkpoint }
+        let news = Changes::after(checkpoint);
+        Self { writer, live: live(LIVE_ROWS), checkpoint, news, filling: false }
     }
 
     /// Those in an SQLite file, made if there are none.
     pub(crate) async fn open_sqlite(path: &Path) -> Result<Self, ReadModelError> {
-        let mut connection = sqlite::open_writer(path).await?;
-        let checkpoint = sqlite::checkpoint(&mut connection).await?;
-        Ok(Self::new(Writer::Sqlite(Box::new(connection)), checkpoint))
+        let (writer, checkpoint) = sqlite::Writer::open(path, Indexes::AtOnce).await?;
+        Ok(Self::new(Writer::Sqlite(writer), checkpoint))
+    }
+
+    /// New tables without indexes that nobody reads before [`Tables::settle`]. Rows of open jobs are written then, but for
+    /// those that are more than `n_rows`.
+    pub(crate) fn filling(writer: Writer, checkpoint: Checkpoint, n_rows: usize) -> Self {
+        Self { live: live(n_rows), filling: true, ..Self::new(writer, checkpoint) }
     }
 
     /// The last event that the tables contain.
@@ -50,98 +61,159 @@ impl Tables {
         self.checkpoint.position
     }
 
+    /// The last event that is folded.
+    pub(crate) fn folded(&self) -> Position {
+        self.news.through.position
+    }
+
+    /// True if something is folded and not committed.
+    pub(crate) fn has_news(&self) -> bool {
+        self.folded() > self.position()
+    }
+
+    /// True if the next commit should not wait for more.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.news.jobs.len() + self.news.timeline.len() + self.news.labels.len() >= COMMIT_ROWS
+    }
+
     /// Keeps our turn while there is nothing to write.
-    pub(crate) async fn renew(&self) -> Result<(), ReadModelError> {
-        match &self.writer {
-            Writer::Sqlite(_) => Ok(()),
-            Writer::Postgres(turn) if turn.renew().await? => Ok(()),
-            Writer::Postgres(_) => Err(ReadModelError::CheckpointMoved { expected: self.position() }),
+    pub(crate) async fn renew(&mut self) -> Result<(), ReadModelError> {
+        let is_ours = match &mut self.writer {
+            Writer::Sqlite(_) => true,
+            Writer::Postgres(turn) => turn.renew().await?,
+        };
+        if is_ours {
+            return Ok(());
         }
+        Err(ReadModelError::CheckpointMoved { expected: self.position() })
     }
 
-    /// Commits what the feed has, up to `until` and up to about [`BATCH_EVENTS`]; returns how many jobs changed.
-    pub(crate) async fn catch_up(&mut self, feed: &Feed, until: Position) -> Result<usize, ProjectorError> {
-        let mut pages: Vec<Page> = Vec::new();
-        let mut n_events = 0;
-        let mut position = self.position();
-        while n_events < BATCH_EVENTS && position < until {
-            let page = match feed.after(position, BATCH_EVENTS).await {
-                Ok(page) => page,
-                Err(error) if pages.is_empty() => return Err(error.into()),
-                // What stands before the failure is good; it returns in the next round.
-                Err(_) => break,
-            };
-            let Some(last) = page.last() else { break };
-            position = last.recorded.position;
-            n_events += page.len();
-            pages.push(page);
-        }
-        let pages: Vec<&[Entry]> = pages.iter().map(Deref::deref).collect();
-        self.project(&pages).await
+    /// Folds the next events that the feed has; returns how many.
+    pub(crate) async fn fold_from(&mut self, feed: &Feed) -> Result<usize, ProjectorError> {
+        let page = match feed.after(self.folded(), PAGE_EVENTS).await {
+            Ok(page) => page,
+            Err(error) => {
+                // What stands before the failure is good.
+                self.commit().await?;
+                return Err(error.into());
+            }
+        };
+        self.fold(&page).await?;
+        Ok(page.len())
     }
 
-    /// Folds `pages`, which follow the checkpoint, and commits; returns how many jobs changed.
-    ///
-    /// After an error nothing is written and the value is of no more use.
-    pub(crate) async fn project(&mut self, pages: &[&[Entry]]) -> Result<usize, ProjectorError> {
-        let entries = || pages.iter().copied().flatten();
-        if entries().next().is_none() {
-            return Ok(0);
-        }
-        let mut changes = Changes::after(self.checkpoint);
-        let mut begun = HashSet::new();
-        let mut missing = Vec::new();
+    /// Folds `entries`, which follow what is folded. After an error the value is of no more use.
+    pub(crate) async fn fold(&mut self, entries: &[Entry]) -> Result<(), ProjectorError> {
+        let mut missing = HashSet::new();
         let mut news_of_queues = false;
-        for entry in entries() {
-            let (jobs, begins): (Vec<JobId>, bool) = match (entry.recorded.stream, &entry.event) {
-                (StreamId::Job(job), _) => (vec![job], entry.recorded.version == Version(1)),
-                (StreamId::Archive, Event::Archive(archived)) => {
-                    (archived.jobs.iter().map(|job| job.id).collect(), false)
-                }
-                (StreamId::Archive, _) => continue,
-                (StreamId::Queues, _) => {
-                    news_of_queues = true;
-                    continue;
-                }
-            };
-            for job in jobs {
-                if !begun.insert(job) || begins {
-                    continue;
-                }
+        let mut look = |job, begins| {
+            if begins {
+                // It has no row, which is known without looking.
+                self.news.jobs.entry(job).or_default();
+            } else if !self.news.jobs.contains_key(&job) {
                 match self.live.pop(&job) {
-                    Some(row) => {
-                        changes.jobs.insert(job, Some(row));
-                    }
-                    None => missing.push(job),
+                    Some(row) => drop(self.news.jobs.insert(job, row)),
+                    None => drop(missing.insert(job)),
                 }
+            }
+        };
+        for entry in entries {
+            match (entry.recorded.stream, &entry.event) {
+                (StreamId::Job(job), _) => look(job, entry.recorded.version == Version(1)),
+                (StreamId::Archive, Event::Archive(archived)) => {
+                    archived.jobs.iter().for_each(|job| look(job.id, false));
+                }
+                (StreamId::Archive, _) => {}
+                (StreamId::Queues, _) => news_of_queues = true,
             }
         }
         if !missing.is_empty() {
-            for row in self.writer.rows(&missing).await? {
-                changes.jobs.insert(row.id, Some(row));
+            for row in self.writer.rows(missing.into_iter().collect()).await? {
+                self.news.jobs.insert(row.id, Changed::stored(row));
             }
         }
-        if news_of_queues {
+        if news_of_queues && self.news.queues.is_empty() {
             // Operators make few of these.
             let queues = self.writer.queues().await?;
-            changes.queues = queues.into_iter().map(|row| (row.handler.clone(), row)).collect();
+            self.news.queues = queues.into_iter().map(|row| (row.handler.clone(), row)).collect();
         }
-        for entry in entries() {
-            changes.fold(entry)?;
+        for entry in entries {
+            self.news.fold(entry)?;
         }
-        self.writer.write(self.checkpoint, &changes).await?;
+        Ok(())
+    }
 
-        self.checkpoint = changes.through;
-        let n_jobs = changes.jobs.len();
-        for (id, row) in changes.jobs {
-            if let Some(row) = row.filter(|row| !row.status.is_terminal()) {
-                self.live.put(id, row);
+    /// Writes what is folded; returns how many jobs changed.
+    ///
+    /// After an error nothing is written and the value is of no more use.
+    pub(crate) async fn commit(&mut self) -> Result<usize, ReadModelError> {
+        if !self.has_news() {
+            return Ok(0);
+        }
+        let after = Changes::after(self.news.through);
+        let mut news = std::mem::replace(&mut self.news, after);
+        let n_jobs = news.jobs.len();
+        if self.filling {
+            self.put_off(&mut news);
+        }
+        self.write(news).await?;
+        Ok(n_jobs)
+    }
+
+    /// Folds `pages`, which follow what is folded, and commits.
+    #[cfg(test)]
+    pub(crate) async fn project(&mut self, pages: &[&[Entry]]) -> Result<(), ProjectorError> {
+        for page in pages {
+            self.fold(page).await?;
+        }
+        self.commit().await?;
+        Ok(())
+    }
+
+    /// Keeps the rows of open jobs in memory instead, as far as there is room.
+    fn put_off(&mut self, news: &mut Changes) {
+        let open: Vec<_> = news.jobs.extract_if(|_, changed| changed.is_open()).collect();
+        for (id, changed) in open {
+            if let Some((id, oldest)) = self.live.push(id, changed) {
+                news.jobs.insert(id, oldest);
             }
         }
-        Ok(n_jobs)
+    }
+
+    async fn write(&mut self, changes: Changes) -> Result<(), ReadModelError> {
+        let changes = Arc::new(changes);
+        self.writer.write(self.checkpoint, &changes).await?;
+        self.checkpoint = changes.through;
+        if self.filling {
+            // There is room only for what is nowhere else.
+            return Ok(());
+        }
+        // Nobody else has them any more.
+        for (id, changed) in Arc::into_inner(changes).map(|changes| changes.jobs).into_iter().flatten() {
+            if let Some(row) = changed.job.filter(|row| !row.status.is_terminal()) {
+                self.live.put(id, Changed::stored(row));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the filling: writes the rows of all open jobs, and makes the indexes.
+    pub(crate) async fn settle(&mut self) -> Result<(), ReadModelError> {
+        self.filling = false;
+        let open = std::mem::replace(&mut self.live, live(LIVE_ROWS));
+        if !open.is_empty() {
+            let mut changes = Changes::after(self.checkpoint);
+            changes.jobs.extend(open);
+            self.write(changes).await?;
+        }
+        self.writer.index().await
     }
 
     pub(crate) async fn close(self) -> Result<(), ReadModelError> {
         self.writer.close().await
     }
+}
+
+fn live(n_rows: usize) -> LruCache<JobId, Changed> {
+    LruCache::new(NonZeroUsize::new(n_rows).unwrap_or(NonZeroUsize::MIN))
 }

@@ -1,10 +1,12 @@
 //! Read models over histories that the domain itself decided.
 
 mod archive;
+mod filling;
 mod fold;
-mod history;
+pub(crate) mod history;
 mod list;
 mod log;
+mod lookup;
 mod place;
 mod projector;
 mod queries;

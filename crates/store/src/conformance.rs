@@ -82,6 +82,9 @@ pub(crate) fn waiting(task: Task) -> TaskWrite {
     TaskWrite::Insert { task, lease: None }
 }
 
+/// When everything is recorded that [`entries`] makes: some tasks of the tests are due then, others later.
+const RECORDED_AT: i64 = 4;
+
 /// Entries that follow `head`, one for each (job, version).
 pub(crate) fn entries(head: Head, events: &[(u128, u64)]) -> Vec<Entry> {
     let mut head = head;
@@ -103,7 +106,7 @@ pub(crate) fn entries(head: Head, events: &[(u128, u64)]) -> Vec<Entry> {
                 causation_id: Some(Uuid::from_u128(8)),
                 traceparent: Some("00-00000000000000000000000000000001-0000000000000001-01".into()),
             },
-            recorded_at: at(1_700_000_000_123),
+            recorded_at: at(RECORDED_AT),
             hash: chain::GENESIS,
         };
         recorded.hash = chain::link(&head.hash, &recorded);

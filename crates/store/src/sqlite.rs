@@ -4,6 +4,7 @@ mod checkpointer;
 mod claims;
 mod commit;
 mod directory;
+mod held;
 mod reader;
 mod rows;
 mod schema;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quillwork_app::ports::store::StoreError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use commit::SqliteWriter;
@@ -49,6 +51,8 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| rows::store_error_at(path, error))?;
     conn.set_prepared_statement_cache_capacity(64);
+    // Without it, every bound limit of a range makes SQLite plan the statement again.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(rows::store_error)?;
     configure(&conn, "PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY;")?;
     Ok(conn)
 }

@@ -9,8 +9,7 @@ use quillwork_app::payload::{pack, unpack};
 use quillwork_app::ports::provider::Progress;
 use quillwork_app::progress::StageProgress;
 use quillwork_domain::id::{Attempt, JobId};
-use quillwork_domain::job::{ErrorClass, Step};
-use quillwork_domain::plan::StageIndex;
+use quillwork_domain::job::ErrorClass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -19,37 +18,27 @@ use crate::stage::StageError;
 
 /// One attempt of one stage.
 pub struct StageContext {
-    job: JobId,
-    stage: StageIndex,
-    name: String,
-    attempt: Attempt,
-    steps: Vec<Step>,
+    run: StageRun,
     deadline: Instant,
-    cancel: CancellationToken,
-    engine: Engine,
+    engine: Arc<Engine>,
 }
 
 impl StageContext {
-    pub(crate) fn new(run: &StageRun, deadline: Instant, engine: Engine) -> Self {
-        Self {
-            job: run.job,
-            stage: run.stage,
-            name: run.planned().map(|planned| planned.name.clone()).unwrap_or_default(),
-            attempt: run.attempt,
-            steps: run.steps.clone(),
-            deadline,
-            cancel: run.cancel.clone(),
-            engine,
-        }
+    pub(crate) fn new(run: StageRun, deadline: Instant, engine: Arc<Engine>) -> Self {
+        Self { run, deadline, engine }
+    }
+
+    pub(crate) fn run(&self) -> &StageRun {
+        &self.run
     }
 
     pub fn job(&self) -> JobId {
-        self.job
+        self.run.job
     }
 
     /// Counts the starts of this stage, from 1.
     pub fn attempt(&self) -> Attempt {
-        self.attempt
+        self.run.attempt
     }
 
     /// When the attempt will be cut off.
@@ -60,7 +49,7 @@ impl StageContext {
     /// Cancelled when the job is, or when the process ends. The attempt is dropped at its next await then; hand the
     /// token to work that runs elsewhere.
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.cancel
+        &self.run.cancel
     }
 
     /// Runs `work` once per job, whatever happens to this attempt: its result is recorded under `key` before it is
@@ -73,7 +62,7 @@ impl StageContext {
         W: FnOnce() -> F,
         F: Future<Output = Result<T, StageError>>,
     {
-        if let Some(step) = self.steps.iter().find(|step| step.key == key) {
+        if let Some(step) = self.run.steps.iter().find(|step| step.key == key) {
             let json = unpack(self.engine.feed().reader().as_ref(), &step.output)
                 .await
                 .map_err(|error| StageError::permanent(format!("recorded step {key:?}: {error}")))?;
@@ -87,8 +76,8 @@ impl StageContext {
         })?;
         let (output, blob) = pack(json)
             .map_err(|error| StageError::permanent(format!("step {key:?} cannot be compressed: {error}")))?;
-        let recorded =
-            self.engine.record_step(self.job, self.stage, self.attempt, key.to_owned(), output, blob).await;
+        let StageRun { job, stage, attempt, .. } = self.run;
+        let recorded = self.engine.record_step(job, stage, attempt, key.to_owned(), output, blob).await;
         if recorded {
             Ok(result)
         } else {
@@ -102,9 +91,9 @@ impl StageContext {
     /// A handle to report progress with, also from other threads.
     pub fn progress(&self) -> Arc<dyn Progress> {
         Arc::new(Reporter {
-            job: self.job,
-            name: self.name.clone(),
-            cancel: self.cancel.clone(),
+            job: self.run.job,
+            name: self.run.planned().map(|planned| planned.name.clone()).unwrap_or_default(),
+            cancel: self.run.cancel.clone(),
             engine: self.engine.clone(),
         })
     }
@@ -114,7 +103,7 @@ struct Reporter {
     job: JobId,
     name: String,
     cancel: CancellationToken,
-    engine: Engine,
+    engine: Arc<Engine>,
 }
 
 impl Progress for Reporter {

@@ -1,16 +1,20 @@
 //! Runs one attempt of a stage and reports how it ended, whatever happens in it.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use quillwork_app::engine::{Engine, Outcome, PackedOutput, StageRun};
 use quillwork_app::payload::{MissingOutput, pack, unpack};
+use quillwork_domain::id::{Attempt, JobId};
 use quillwork_domain::job::ErrorClass;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use crate::context::StageContext;
 use crate::stage::{Stage, StageError, StageInput, StageOutput};
@@ -22,43 +26,61 @@ pub const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 /// Runs the stages of one handler.
 #[derive(Clone)]
 pub struct Runner {
-    pub engine: Engine,
+    /// One handle for all runs: a handle of its own for each would cost more than the rest of its preparation.
+    pub engine: Arc<Engine>,
     pub stage: Arc<dyn Stage>,
     pub start_rate: Option<Arc<StartRate>>,
+}
+
+/// Of which attempt a line of the log speaks.
+struct About {
+    job: JobId,
+    stage: String,
+    attempt: Attempt,
+    correlation_id: Uuid,
+}
+
+impl About {
+    /// Says how the attempt ended.
+    fn say(&self, outcome: &Outcome, elapsed: Duration) {
+        let Self { job, stage, attempt: Attempt(attempt), correlation_id } = self;
+        let elapsed_ms = elapsed.as_millis();
+        match outcome {
+            Outcome::Completed(_) => {
+                tracing::debug!(%job, stage, attempt, %correlation_id, elapsed_ms, "stage completed");
+            }
+            Outcome::Failed { class: ErrorClass::Released, .. } => {
+                tracing::info!(%job, stage, attempt, %correlation_id, elapsed_ms, "stage given back");
+            }
+            Outcome::Failed { class, message, .. } => {
+                tracing::warn!(%job, stage, attempt, %correlation_id, elapsed_ms, %class, error = message, "stage failed");
+            }
+        }
+    }
 }
 
 impl Runner {
     /// Runs an attempt to its end: result, error, timeout, panic or cancellation, each reported to the engine.
     pub async fn run(&self, run: StageRun) {
         let Some(planned) = run.planned() else { return };
-        let span = tracing::info_span!(
-            "stage",
-            job = %run.job,
-            stage = planned.name,
-            attempt = run.attempt.0,
-            correlation_id = %run.meta.correlation_id,
-        );
+        let about = About {
+            job: run.job,
+            stage: planned.name.clone(),
+            attempt: run.attempt,
+            correlation_id: run.meta.correlation_id,
+        };
+        // Written down field by field when it is made, even if nothing is said in it: most stages say nothing.
+        let span =
+            tracing::debug_span!("stage", job = %about.job, stage = about.stage, attempt = about.attempt.0);
         let timeout = Duration::from_millis(planned.timeout_ms);
-        async {
-            let started = Instant::now();
-            let outcome = self.attempt(&run, timeout).await;
-            let elapsed_ms = started.elapsed().as_millis();
-            match &outcome {
-                Outcome::Completed(_) => tracing::debug!(elapsed_ms, "stage completed"),
-                Outcome::Failed { class: ErrorClass::Released, .. } => {
-                    tracing::info!(elapsed_ms, "stage given back");
-                }
-                Outcome::Failed { class, message, .. } => {
-                    tracing::warn!(elapsed_ms, %class, error = message, "stage failed");
-                }
-            }
-            self.engine.finish(run.job, run.stage, run.attempt, outcome);
-        }
-        .instrument(span)
-        .await;
+        let (stage, attempt) = (run.stage, run.attempt);
+        let started = Instant::now();
+        let outcome = self.attempt(run, timeout).instrument(span).await;
+        about.say(&outcome, started.elapsed());
+        self.engine.finish(about.job, stage, attempt, outcome);
     }
 
-    async fn attempt(&self, run: &StageRun, timeout: Duration) -> Outcome {
+    async fn attempt(&self, run: StageRun, timeout: Duration) -> Outcome {
         // Before the timeout begins: the stage has no part in how long it waits for its turn.
         if let Some(start_rate) = &self.start_rate {
             let turn = tokio::select! {
@@ -70,8 +92,9 @@ impl Runner {
                 return failed(error);
             }
         }
-        let cx = StageContext::new(run, Instant::now() + timeout, self.engine.clone());
-        let work = AssertUnwindSafe(self.stage_output(run, &cx)).catch_unwind();
+        let deadline = Instant::now() + timeout;
+        let cx = StageContext::new(run, deadline.into_std(), self.engine.clone());
+        let work = AssertUnwindSafe(self.stage_output(&cx)).catch_unwind();
         tokio::select! {
             biased;
             ended = work => match ended {
@@ -79,22 +102,23 @@ impl Runner {
                 Ok(Err(error)) => failed(error),
                 Err(panic) => failed(StageError::new(ErrorClass::Panic, panic_message(panic.as_ref()))),
             },
-            () = run.cancel.cancelled() => failed(released()),
-            () = tokio::time::sleep(timeout) => {
+            () = cx.cancellation().cancelled() => failed(released()),
+            () = tokio::time::sleep_until(deadline) => {
                 let message = format!("the stage took longer than its timeout of {} ms", timeout.as_millis());
                 failed(StageError::new(ErrorClass::Timeout, message))
             }
         }
     }
 
-    async fn stage_output(&self, run: &StageRun, cx: &StageContext) -> Result<StageOutput, StageError> {
+    async fn stage_output(&self, cx: &StageContext) -> Result<StageOutput, StageError> {
+        let run = cx.run();
         let reader = self.engine.feed().reader();
         let mut outputs = Vec::with_capacity(run.outputs.len());
         for payload in &run.outputs {
             outputs.push(unpack(reader.as_ref(), payload).await.map_err(missing)?);
         }
         let settings = run.submitted.settings.as_deref();
-        let handler = run.planned().map(|planned| planned.handler.as_str()).unwrap_or_default();
+        let handler = run.planned().map(|planned| &*planned.handler).unwrap_or_default();
         let input = StageInput {
             topic: run.submitted.topic.clone(),
             settings: settings.map(|settings| member(settings, handler)).transpose()?.flatten(),
@@ -106,11 +130,10 @@ impl Runner {
 
 /// The member of the job's settings that is for `handler`.
 fn member(settings: &RawValue, handler: &str) -> Result<Option<Box<RawValue>>, StageError> {
-    let mut members: std::collections::BTreeMap<String, Box<RawValue>> = serde_json::from_str(settings.get())
-        .map_err(|error| {
-            StageError::permanent(format!("the job's settings are not a JSON object: {error}"))
-        })?;
-    Ok(members.remove(handler))
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(settings.get()).map_err(|error| {
+        StageError::permanent(format!("the job's settings are not a JSON object: {error}"))
+    })?;
+    Ok(members.get(handler).map(|json| (*json).to_owned()))
 }
 
 fn missing(error: MissingOutput) -> StageError {

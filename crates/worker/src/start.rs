@@ -43,6 +43,7 @@ impl Workers {
 
     /// Starts them. Each ends when the engine has ended and its last stage is done.
     pub fn start(self, engine: &Engine) -> JoinSet<()> {
+        let engine = Arc::new(engine.clone());
         let mut workers = JoinSet::new();
         for (bulkhead, queue) in self.bulkheads {
             let runner = Arc::new(Runner {
@@ -66,15 +67,17 @@ impl Workers {
 }
 
 /// On a task of its own, so that the stages of one worker use all cores.
-async fn run_stage(run: StageRun, runner: Data<Arc<Runner>>) {
+async fn run_stage(run: StageRun, Data(runner): Data<Arc<Runner>>) {
     let (job, stage, attempt) = (run.job, run.stage, run.attempt);
-    let engine = runner.engine.clone();
-    let running = tokio::spawn(async move { runner.run(run).await });
+    let running = tokio::spawn({
+        let runner = runner.clone();
+        async move { runner.run(run).await }
+    });
     if let Err(error) = running.await {
         // The runner itself failed. Without a report its slot would stay taken while the process lives.
         tracing::error!(%job, %error, "an attempt ended without a report");
         let message = format!("the runner failed: {error}");
-        engine.finish(
+        runner.engine.finish(
             job,
             stage,
             attempt,

@@ -2,38 +2,34 @@
 -- A changed table or fold is a new SCHEMA_VERSION in crates/projections/src/backend.rs, and with it a PostgreSQL schema
 -- of its own beside the old one: there is nothing to migrate. The names here are found by the search path.
 
+-- The indexes that only lists need are in indexes.sql: a rebuild makes them when the tables are full.
+
 -- One row per job. Its key is the position of the job's first event, which is also the order of lists.
 CREATE TABLE job_summary (
     submitted_position bigint PRIMARY KEY,
-    id                 uuid NOT NULL,
-    -- As of the last event: a `scheduled` job whose time has come is `queued` to clients.
-    status             text NOT NULL,
-    pipeline           text NOT NULL,
-    tenant             text NOT NULL,
     -- Milliseconds since 1970, for scheduled jobs only.
     due_at             bigint,
     -- Milliseconds since 1970, for jobs that have ended only.
     finished_at        bigint,
-    -- The topic in lower case, for searching.
-    search             text NOT NULL,
-    -- JSON, as clients read it. Text, because nothing here looks into it and jsonb costs more to write.
-    summary            text NOT NULL
+    id                 uuid NOT NULL,
+    -- A code, see crates/projections/src/job_row.rs. As of the last event: a `scheduled` job whose time has come is
+    -- `queued` to clients.
+    status             smallint NOT NULL,
+    pipeline           text NOT NULL,
+    tenant             text NOT NULL,
+    topic              text NOT NULL,
+    -- The topic in lower case, if lower(topic COLLATE "C") does not make it so.
+    search             text,
+    -- Everything else, as JSON that says nothing twice; see crates/projections/src/job_row.rs. Text, because nothing here
+    -- looks into it and jsonb costs more to write.
+    details            text NOT NULL
 ) WITH (
-    -- Most updates leave the indexed columns alone and find room on their page.
-    fillfactor = 70,
+    -- A job that goes on without a new status finds room on its page, and no index has news.
+    fillfactor = 80,
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.02
 );
 CREATE UNIQUE INDEX job_summary_id ON job_summary (id);
--- One index for each set of equal columns that a list can ask for, so that each list walks its rows in order. Without a
--- status a list merges the seven statuses. None is needed for the list of all jobs.
-CREATE INDEX job_summary_status ON job_summary (status, submitted_position);
-CREATE INDEX job_summary_pipeline ON job_summary (pipeline, status, submitted_position);
-CREATE INDEX job_summary_tenant ON job_summary (tenant, status, submitted_position);
-CREATE INDEX job_summary_tenant_pipeline ON job_summary (tenant, pipeline, status, submitted_position);
-CREATE INDEX job_summary_due ON job_summary (due_at) WHERE due_at IS NOT NULL;
--- For retention: those that ended first.
-CREATE INDEX job_summary_finished ON job_summary (finished_at, submitted_position) WHERE finished_at IS NOT NULL;
 
 -- `key:value`, one row per label of a job.
 CREATE TABLE job_label (
@@ -42,19 +38,20 @@ CREATE TABLE job_label (
     PRIMARY KEY (label, submitted_position)
 ) WITH (autovacuum_analyze_scale_factor = 0.02);
 
--- One row per attempt of a stage that has ended; the one that runs is in its job's row. Times are milliseconds since 1970.
+-- One row per attempt of a stage that has ended; the one that runs is in its job's row, as is the name of the stage. Times
+-- are milliseconds since 1970.
 CREATE TABLE job_timeline (
     submitted_position bigint NOT NULL,
-    stage_index        bigint NOT NULL,
-    attempt            bigint NOT NULL,
-    stage              text NOT NULL,
-    worker             text,
     started_at         bigint,
     finished_at        bigint,
-    outcome            text NOT NULL,
+    retry_at           bigint,
+    stage_index        integer NOT NULL,
+    attempt            integer NOT NULL,
+    -- A code, see crates/projections/src/job_row.rs.
+    outcome            smallint NOT NULL,
+    worker             text,
     class              text,
     error              text,
-    retry_at           bigint,
     PRIMARY KEY (submitted_position, stage_index, attempt)
 ) WITH (autovacuum_analyze_scale_factor = 0.02);
 

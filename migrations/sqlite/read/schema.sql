@@ -1,30 +1,27 @@
 -- The read models. A projection of the log: this file may be deleted at any time, and is built again from the log.
 -- A changed schema or fold is a new SCHEMA_VERSION in crates/projections/src/backend.rs; there is nothing to migrate.
+-- The indexes that only lists need are in indexes.sql: a rebuild makes them when the tables are full.
 
 -- One row per job. The rowid is the position of the job's first event, so that lists by age walk the table itself.
 CREATE TABLE job_summary (
     submitted_position INTEGER PRIMARY KEY,
     id                 BLOB NOT NULL,
-    -- As of the last event: a `scheduled` job whose time has come is `queued` to clients.
-    status             TEXT NOT NULL,
+    -- A code, see crates/projections/src/job_row.rs. As of the last event: a `scheduled` job whose time has come is
+    -- `queued` to clients.
+    status             INTEGER NOT NULL,
     pipeline           TEXT NOT NULL,
     tenant             TEXT NOT NULL,
     -- Milliseconds since 1970, for scheduled jobs only.
     due_at             INTEGER,
     -- Milliseconds since 1970, for jobs that have ended only.
     finished_at        INTEGER,
-    -- The topic in lower case, for searching.
-    search             TEXT NOT NULL,
-    -- JSON, as clients read it.
-    summary            TEXT NOT NULL
+    topic              TEXT NOT NULL,
+    -- The topic in lower case, if lower() does not make it so.
+    search             TEXT,
+    -- Everything else, as JSON that says nothing twice; see crates/projections/src/job_row.rs.
+    details            TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX job_summary_id ON job_summary (id);
-CREATE INDEX job_summary_status ON job_summary (status);
-CREATE INDEX job_summary_pipeline ON job_summary (pipeline);
-CREATE INDEX job_summary_tenant ON job_summary (tenant);
-CREATE INDEX job_summary_due ON job_summary (due_at) WHERE due_at IS NOT NULL;
--- For retention: those that ended first.
-CREATE INDEX job_summary_finished ON job_summary (finished_at) WHERE finished_at IS NOT NULL;
 
 -- `key:value`, one row per label of a job.
 CREATE TABLE job_label (
@@ -33,16 +30,17 @@ CREATE TABLE job_label (
     PRIMARY KEY (label, submitted_position)
 ) STRICT, WITHOUT ROWID;
 
--- One row per attempt of a stage that has ended; the one that runs is in its job's row. Times are milliseconds since 1970.
+-- One row per attempt of a stage that has ended; the one that runs is in its job's row, as is the name of the stage. Times
+-- are milliseconds since 1970.
 CREATE TABLE job_timeline (
     submitted_position INTEGER NOT NULL,
     stage_index        INTEGER NOT NULL,
     attempt            INTEGER NOT NULL,
-    stage              TEXT NOT NULL,
+    -- A code, see crates/projections/src/job_row.rs.
+    outcome            INTEGER NOT NULL,
     worker             TEXT,
     started_at         INTEGER,
     finished_at        INTEGER,
-    outcome            TEXT NOT NULL,
     class              TEXT,
     error              TEXT,
     retry_at           INTEGER,

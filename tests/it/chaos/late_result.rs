@@ -11,6 +11,10 @@ use super::api::Api;
 const SETTINGS: &str = r#"
 lease = "1s"
 
+# Fewer than there are jobs: no worker can take them all at once.
+[stages.echo]
+concurrency = 8
+
 [pipelines.single]
 stages = [{ name = "only", handler = "echo", backoff = { initial = "10ms", factor = 1, max = "10ms" } }]
 "#;
@@ -77,7 +81,7 @@ async fn workers_that_want_the_same_tasks_share_them() {
     }
     let client = Api::of(&api).await;
     let job = json!({"topic": "wanted", "pipeline": "single", "settings": {"echo": {"delay_ms": 5}}});
-    // One at a time, so that both workers are idle and want it, and then many.
+    // One at a time, so that both workers are idle and want it, and then more than one of them has slots for.
     for _ in 0..50 {
         let id = client.submit(&job).await;
         client

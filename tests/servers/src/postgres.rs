@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use uuid::Uuid;
@@ -63,6 +64,11 @@ impl Postgres {
             Ok(url) => Self::given(&url),
             Err(_) => Self::start(),
         })
+    }
+
+    /// Where a client program is, such as `pgbench`.
+    pub fn client(program: &str) -> PathBuf {
+        programs::find_client(program)
     }
 
     fn given(url: &str) -> Self {
@@ -163,6 +169,11 @@ impl Database {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Runs SQL in one transaction and returns its rows, one per line, columns divided by `|`. Panics with the error.
+    pub fn psql(&self, sql: &str) -> String {
+        psql::run(&self.url, sql).unwrap_or_else(|error| panic!("psql failed in {}: {error}", self.name))
     }
 }
 

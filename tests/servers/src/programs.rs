@@ -31,10 +31,11 @@ pub(crate) fn find_postgres(program: &str) -> PathBuf {
     place.join(program)
 }
 
-/// `psql` of any version; of the installation's own if there is one, because Debian's in PATH is a slow wrapper.
-pub(crate) fn find_psql() -> PathBuf {
-    let found = debian_versions().chain(path()).map(|place| place.join("psql")).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("psql is not installed; run: {INSTALL}"))
+/// A client program such as `psql`, of any version; of the newest installation's own if there is one, because Debian's
+/// in PATH is a slow wrapper.
+pub(crate) fn find_client(program: &str) -> PathBuf {
+    let found = debian_versions().chain(path()).map(|place| place.join(program)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{program} is not installed; run: {INSTALL}"))
 }
 
 fn path() -> impl Iterator<Item = PathBuf> {

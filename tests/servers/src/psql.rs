@@ -7,7 +7,7 @@ use crate::programs;
 
 /// Runs SQL and returns its rows, one per line, columns divided by `|`. An error is what `psql` says.
 pub(crate) fn run(url: &str, sql: &str) -> Result<String, String> {
-    let mut command = Command::new(programs::find_psql());
+    let mut command = Command::new(programs::find_client("psql"));
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
             command.env_remove(name);

@@ -48,7 +48,7 @@ pub(crate) async fn submit(
 
     let replayed = accepted.replayed;
     let submitted = Submitted::from(accepted);
-    let location = HeaderValue::try_from(&submitted.links.itself).ok();
+    let location = HeaderValue::try_from(submitted.links.itself().to_string()).ok();
     let mut response = (StatusCode::ACCEPTED, Json(submitted)).into_response();
     if let Some(location) = location {
         response.headers_mut().insert(header::LOCATION, location);

@@ -80,6 +80,9 @@ impl LogWriter for MemoryLog {
             head,
             backlog: log.tasks.len() as u64,
             queue: log.queue,
+            controls: Version(
+                log.events.iter().filter(|event| event.stream == StreamId::Queues).count() as u64
+            ),
             now: clock::now(),
             shared: false,
         }))

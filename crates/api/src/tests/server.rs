@@ -168,6 +168,8 @@ async fn the_request_is_on_the_record() {
         "{metrics}"
     );
     assert!(metrics.contains("quillwork_jobs_submitted_total") && metrics.ends_with("# EOF\n"));
+    // The job, and that the stage which nobody ran was started.
+    assert!(metrics.contains("quillwork_log_commits_total 1\n"), "{metrics}");
 }
 
 #[tokio::test]

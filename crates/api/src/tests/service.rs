@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::log::MemoryLog;
-use crate::{ApiState, HttpMetrics, Limits, Ops, router};
+use crate::{ApiState, HttpMetrics, Limits, Ops, Resources, router};
 
 pub(super) struct Service {
     pub(super) router: Router,
@@ -80,13 +80,13 @@ impl Service {
             draining: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         };
-        let state = ApiState {
+        let state = ApiState::from(Resources {
             models,
             catalog: Arc::new(catalog()),
             metrics,
             ops,
             limits: Limits { body_bytes: 4_096, batch_body_bytes: 65_536, ..Limits::default() },
-        };
+        });
         Self { router: router(state.clone()), state, log, _folder: folder }
     }
 

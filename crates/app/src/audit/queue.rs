@@ -74,7 +74,7 @@ pub(super) fn tasks_of(jobs: &Jobs) -> Vec<DerivedTask> {
         .filter_map(|(id, live)| {
             let task = live.task?;
             let submitted = live.job.submitted.as_ref()?;
-            let handler = live.job.current()?.handler.as_str();
+            let handler = &*live.job.current()?.handler;
             Some(DerivedTask {
                 task: Task {
                     key: TaskKey { job: id, stage: live.job.stage },

@@ -60,7 +60,7 @@ impl KnownJob {
         let stage = self.job.stage.next();
         Some(Task {
             key: TaskKey { job: id, stage },
-            handler: submitted.plan.get(stage)?.handler.as_str().into(),
+            handler: submitted.plan.get(stage)?.handler.clone(),
             tenant: self.origin.as_ref()?.tenant.clone(),
             priority: submitted.priority,
             run_at: self.since,
@@ -69,18 +69,14 @@ impl KnownJob {
 
     /// About how many bytes it takes.
     fn weight(&self) -> usize {
-        let inline = |payload: &Payload| match payload {
-            Payload::Inline(json) => json.get().len(),
-            Payload::Blob(_) => 0,
-        };
         let job = &self.job;
         let submitted = job.submitted.as_ref().map_or(0, |submitted| {
             submitted.topic.len() + submitted.settings.as_ref().map_or(0, |settings| settings.get().len())
         });
         1_536
             + submitted
-            + job.outputs.iter().map(inline).sum::<usize>()
-            + job.steps.iter().map(|step| 128 + inline(&step.output)).sum::<usize>()
+            + job.outputs.iter().map(Payload::n_bytes).sum::<usize>()
+            + job.steps.iter().map(|step| 128 + step.output.n_bytes()).sum::<usize>()
     }
 }
 

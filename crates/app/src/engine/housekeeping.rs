@@ -1,12 +1,19 @@
 //! What the engine does between batches: keeping its lease, finding orphans and due tasks, looking at what others let
 //! it know, and making sure of what a failed commit left behind.
 
+use std::time::Duration;
+
 use quillwork_domain::time::Timestamp;
 use tokio::time::Instant;
 
+use crate::engine::glance::Glance;
 use crate::engine::run::EngineLoop;
 use crate::engine::turn::Intake;
 use crate::ports::store::{Claim, StoreError};
+
+/// How long a process may go without knowing when the next task of others is due, so that it need not ask for every
+/// batch in which they let tasks wait.
+const DUE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Orphans that one batch takes care of.
 const MAX_ORPHANS: usize = 1_024;
@@ -31,12 +38,25 @@ impl EngineLoop {
             self.reap(intake).await?;
         }
         self.heed_hints().await?;
-        if self.queues.next_due.is_some_and(|due| due <= self.now()) {
-            let now = self.now();
-            self.queues.reset();
-            self.queues.next_due = self.writer.next_due(&self.queues.handlers(), now).await?;
+        let now = self.now();
+        if self.queues.next_due.is_some_and(|due| due <= now) {
+            self.queues.reset(now);
+            self.ask_due_at = Instant::now();
+        }
+        if let Some(after) = self.queues.unknown_after
+            && self.must_ask_due()
+            && self.ask_due_at <= Instant::now()
+        {
+            self.queues.next_due = self.writer.next_due(&self.queues.handlers(), after).await?;
+            self.queues.unknown_after = None;
+            self.ask_due_at = Instant::now() + DUE_INTERVAL;
         }
         Ok(())
+    }
+
+    /// True if it matters when the next task is due, and is not known.
+    pub(super) fn must_ask_due(&self) -> bool {
+        self.queues.unknown_after.is_some() && self.slots.handlers().next().is_some()
     }
 
     /// True if the lease must be kept while nothing happens: for running stages, and for other processes to see that
@@ -68,7 +88,7 @@ impl EngineLoop {
     async fn reap(&mut self, intake: &mut Intake) -> Result<(), StoreError> {
         intake.orphans = self.writer.orphans(self.lease, MAX_ORPHANS).await?;
         let more = intake.orphans.len() == MAX_ORPHANS;
-        self.reap_at = Instant::now() + if more { std::time::Duration::ZERO } else { self.config.lease / 2 };
+        self.reap_at = Instant::now() + if more { Duration::ZERO } else { self.config.lease / 2 };
         if !intake.orphans.is_empty() {
             tracing::warn!(n = intake.orphans.len(), "taking over the stages of a lost worker");
         }
@@ -78,9 +98,16 @@ impl EngineLoop {
     /// Acts on what other processes let this one know.
     async fn heed_hints(&mut self) -> Result<(), StoreError> {
         let pending = self.hints.take();
-        pending.handlers.iter().for_each(|handler| self.queues.note(handler));
+        let now = self.now();
+        // What was written before this process looked last, it knows.
+        if pending.head > self.head.position {
+            let noted = pending.handlers.iter().filter(|handler| self.queues.note(handler, now)).count();
+            if noted > 0 {
+                self.patience.heard(Instant::now());
+            }
+        }
         if pending.any {
-            self.queues.reset();
+            self.queues.reset(now);
         }
         if pending.cancelled {
             self.give_up_lost_runs().await?;
@@ -120,7 +147,8 @@ impl EngineLoop {
     /// Memory may be ahead of the log: drop it.
     pub(super) fn forget(&mut self) {
         self.cache.clear();
-        self.queues.reset();
+        self.glance = Glance::default();
+        self.queues.reset(self.now());
         self.controls = quillwork_domain::queue::Queues::default();
         self.controls_exact = false;
     }

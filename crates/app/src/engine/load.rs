@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quillwork_domain::id::{JobId, StreamId, Version};
-use quillwork_domain::job::Command;
+use quillwork_domain::job::{Command, Job, Phase};
 
 use crate::engine::run::EngineLoop;
 use crate::engine::slots::RunKey;
 use crate::engine::supply::Supply;
 use crate::engine::turn::Intake;
 use crate::engine::work::Report;
-use crate::ports::store::{IdempotencyKey, KeyOwner, StoreError};
+use crate::ports::store::{IdempotencyKey, KeyOwner, StoreError, TaskKey};
 
 impl EngineLoop {
     /// The owners of the idempotency keys that the batch names, where there are any.
@@ -41,10 +41,24 @@ impl EngineLoop {
         let items = intake.requests.iter().flat_map(|request| &request.items);
         // The id of a new job was minted for it: there is nothing to load.
         needed.extend(items.filter(|item| !matches!(item.command, Command::Submit(_))).map(|item| item.job));
-        needed.extend(supply.found.values().flat_map(|found| &found.tasks).map(|task| task.key.job));
-        let missing: Vec<(StreamId, Version)> = needed
+        needed.retain(|job| !self.is_known(*job));
+        let found = supply.found.values().flat_map(|found| &found.tasks).map(|task| task.key);
+        needed.extend(
+            found.filter(|key| !self.is_known(key.job) && !self.has_glanced(*key)).map(|key| key.job),
+        );
+        self.read(needed).await
+    }
+
+    /// True if the job of a waiting task was read while this task waited.
+    fn has_glanced(&self, key: TaskKey) -> bool {
+        let waits = |job: &Job| job.stage == key.stage && matches!(job.phase, Phase::Waiting { .. });
+        self.glance.has_read(key.job) && self.cache.peek(key.job).is_some_and(|known| waits(&known.job))
+    }
+
+    /// Brings jobs into the cache, as they are in the log.
+    pub(super) async fn read(&mut self, jobs: BTreeSet<JobId>) -> Result<(), StoreError> {
+        let missing: Vec<(StreamId, Version)> = jobs
             .into_iter()
-            .filter(|job| !self.is_known(*job))
             .map(|job| {
                 // A job that has ended may have left the log since: what is known of it is of no use.
                 let known = self.cache.peek(job).filter(|known| !known.job.is_terminal());
@@ -69,7 +83,7 @@ impl EngineLoop {
 
     /// True if the job need not be looked at. While an attempt runs here, nobody else can change its job without taking
     /// the task away, and then the store refuses the batch.
-    fn is_known(&self, job: JobId) -> bool {
+    pub(super) fn is_known(&self, job: JobId) -> bool {
         self.cache.is_exact(job)
             || self.cache.peek(job).is_some_and(|known| {
                 let (stage, attempt) = (known.job.stage, known.job.attempt);

@@ -246,7 +246,7 @@ impl<'a> BatchPlan<'a> {
         let now = self.circumstances.now;
         let task = |stage: StageIndex, run_at: Option<Timestamp>| Task {
             key: TaskKey { job: id, stage },
-            handler: submitted.plan.get(stage).map_or("", |planned| &planned.handler).into(),
+            handler: submitted.plan.get(stage).map_or_else(|| "".into(), |planned| planned.handler.clone()),
             tenant: tenant.clone(),
             priority: submitted.priority,
             run_at: run_at.unwrap_or(now),

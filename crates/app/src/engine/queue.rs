@@ -29,14 +29,17 @@ pub(crate) struct Queues {
     handlers: BTreeMap<Arc<str>, Known>,
     /// When the first task becomes due that is not yet.
     pub(crate) next_due: Option<Timestamp>,
+    /// Of tasks that are due after this time nothing is known, not even when the first one is.
+    pub(crate) unknown_after: Option<Timestamp>,
 }
 
 impl Queues {
     /// Queues of which nothing is known yet.
     pub(crate) fn new(handlers: impl Iterator<Item = Arc<str>>) -> Self {
         let unknown = |handler| (handler, Known { waiting: true, last_turn: "".into() });
-        // Due at once: the first round asks the store for the next due time.
-        Self { handlers: handlers.map(unknown).collect(), next_due: Some(Timestamp::default()) }
+        // The first round asks the store for the next due time.
+        let unknown_after = Some(Timestamp::default());
+        Self { handlers: handlers.map(unknown).collect(), next_due: None, unknown_after }
     }
 
     pub(crate) fn handlers(&self) -> Vec<Arc<str>> {
@@ -48,18 +51,19 @@ impl Queues {
         self.handlers.contains_key(handler)
     }
 
-    /// Forgets everything: the store is asked again.
-    pub(crate) fn reset(&mut self) {
+    /// Forgets everything at `now`: the store is asked again.
+    pub(crate) fn reset(&mut self, now: Timestamp) {
         self.handlers.values_mut().for_each(|known| known.waiting = true);
-        self.next_due = Some(Timestamp::default());
+        self.next_due = None;
+        self.unknown_after = self.unknown_after.or(Some(now));
     }
 
-    /// A handler got tasks that wait, now or until their time.
-    pub(crate) fn note(&mut self, handler: &str) {
-        if let Some(known) = self.handlers.get_mut(handler) {
-            known.waiting = true;
-            self.next_due = Some(Timestamp::default());
-        }
+    /// A handler got tasks that wait, at `now` or until their time. True if this process serves it.
+    pub(crate) fn note(&mut self, handler: &str, now: Timestamp) -> bool {
+        let Some(known) = self.handlers.get_mut(handler) else { return false };
+        known.waiting = true;
+        self.unknown_after = self.unknown_after.or(Some(now));
+        true
     }
 
     /// Remembers when a waiting task becomes due.
@@ -216,7 +220,7 @@ mod tests {
         assert_eq!(queues.claim(&"other".into(), 3), None);
         queues.set_waiting("echo", false);
         assert_eq!(queues.claim(&"echo".into(), 3), None);
-        queues.note("echo");
+        assert!(queues.note("echo", Timestamp::default()));
         assert!(queues.claim(&"echo".into(), 3).is_some());
     }
 }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::engine::EngineConfig;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
+use crate::engine::glance::{Glance, Patience};
 use crate::engine::handle::{ControlRequest, Mode, Request};
 use crate::engine::hints::Hints;
 use crate::engine::queue::Queues;
@@ -32,7 +33,7 @@ pub(crate) struct EngineLoop {
     pub(crate) worker: Arc<str>,
     pub(crate) writer: Box<dyn LogWriter>,
     pub(crate) head: Head,
-    /// The [`Survey::queue`](crate::ports::store::Survey::queue) up to which `queues` and `controls` are right.
+    /// The [`Survey::queue`](crate::ports::store::Survey::queue) up to which `queues` is right.
     pub(crate) queue: Position,
     pub(crate) cache: Cache,
     pub(crate) queues: Queues,
@@ -40,6 +41,8 @@ pub(crate) struct EngineLoop {
     /// False if the controls must be looked at again.
     pub(crate) controls_exact: bool,
     pub(crate) slots: Slots,
+    pub(crate) glance: Glance,
+    pub(crate) patience: Patience,
     /// Handlers that tasks wait for and no worker has; their jobs are given up.
     pub(crate) unserved: Vec<String>,
     /// Other processes may write: the log is locked before a batch is planned.
@@ -52,6 +55,8 @@ pub(crate) struct EngineLoop {
     pub(crate) lease: LeaseToken,
     pub(crate) renew_at: Instant,
     pub(crate) reap_at: Instant,
+    /// When the store may be asked again what is due next.
+    pub(crate) ask_due_at: Instant,
     pub(crate) hints: Hints,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
     pub(crate) controlling: mpsc::Receiver<ControlRequest>,
@@ -139,7 +144,9 @@ impl EngineLoop {
     async fn wait(&mut self, intake: &mut Intake, retry_at: Option<Instant>) {
         let renew_at = self.must_renew().then_some(self.renew_at);
         let due_at = self.queues.next_due.map(|due| Instant::now() + due.since(self.now()));
-        let wake_at = [Some(self.reap_at), renew_at, due_at].into_iter().flatten().min();
+        let ask_due_at = self.must_ask_due().then_some(self.ask_due_at);
+        let times = [Some(self.reap_at), renew_at, due_at, ask_due_at, self.patience.until];
+        let wake_at = times.into_iter().flatten().min();
         // A store that failed is not asked again before its time by anything but a request.
         let wake_at = retry_at.or(wake_at).unwrap_or(self.reap_at);
         tokio::select! {

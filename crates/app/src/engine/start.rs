@@ -12,6 +12,7 @@ use crate::clock;
 use crate::engine::admission::Admission;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
+use crate::engine::glance::{Glance, Patience};
 use crate::engine::handle::{ControlRequest, Mode, Request};
 use crate::engine::hints::Hints;
 use crate::engine::queue::Queues;
@@ -95,7 +96,7 @@ pub async fn start(
     let (trouble, troubles) = watch::channel(None);
     let feed = Feed::new(reader, Position::START);
     let progress = ProgressBoard::default();
-    let hints = Hints::default();
+    let hints = Hints::new(workers.iter().map(|worker| worker.handler.clone()).collect());
     let engine = Engine {
         requests,
         controlling,
@@ -183,6 +184,7 @@ async fn open(
         cache: Cache::new(config.cache_bytes),
         renew_at: now + config.lease / 3,
         reap_at: now,
+        ask_due_at: now,
         config,
         writer,
         head: survey.head,
@@ -191,6 +193,8 @@ async fn open(
         controls: queue::Queues::default(),
         controls_exact: false,
         slots,
+        glance: Glance::default(),
+        patience: Patience::default(),
         unserved,
         shared: survey.shared,
         in_doubt: false,

@@ -76,7 +76,10 @@ impl EngineLoop {
             room.iter().filter_map(|(handler, room)| self.queues.claim(handler, *room)).collect();
         let mut found = BTreeMap::new();
         if !claims.is_empty() {
-            let tasks = self.writer.ready(&claims, now).await?;
+            let tasks = match self.glance.answer(&claims, self.head.position) {
+                Some(seen) => seen,
+                None => self.writer.ready(&claims, now).await?,
+            };
             for (claim, tasks) in claims.into_iter().zip(tasks) {
                 let exhausted = tasks.len() < claim.limit;
                 let following = following.remove(&claim.handler).unwrap_or_default();

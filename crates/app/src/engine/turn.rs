@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::engine::archive::ArchiveRequest;
+use crate::engine::glance::Glance;
 use crate::engine::handle::{ControlRequest, Controlled, Mode, Request};
 use crate::engine::plan_batch::{Authority, BatchPlan, Circumstances, Planned};
 use crate::engine::reports::{decide_report, give_up};
@@ -80,6 +81,7 @@ impl EngineLoop {
             if intake.is_empty() && !self.finds_work(mode).await? {
                 return Ok(false);
             }
+            let only_looks = intake.is_empty();
             if self.shared {
                 let survey = self.writer.lock().await?;
                 self.adopt(survey);
@@ -89,10 +91,18 @@ impl EngineLoop {
             let ready = self.plan(intake, mode).await?;
             if ready.planned.batch.entries.is_empty() {
                 self.writer.unlock().await?;
+                if only_looks {
+                    self.patience.came_in_vain();
+                }
                 return Ok(self.hand_out(intake, ready));
             }
             match self.writer.commit(self.head, &ready.planned.batch).await {
-                Ok(()) => return Ok(self.hand_out(intake, ready)),
+                Ok(()) => {
+                    if only_looks && !ready.planned.started.is_empty() {
+                        self.patience.found();
+                    }
+                    return Ok(self.hand_out(intake, ready));
+                }
                 Err(CommitError::Store(error)) => {
                     self.in_doubt = true;
                     return Err(error);
@@ -124,33 +134,14 @@ impl EngineLoop {
             self.cache.outdate();
             self.feed.advance(survey.head.position);
         }
-        if survey.queue != self.queue {
-            self.queue = survey.queue;
-            self.controls_exact = false;
-            self.queues.reset();
-        }
         self.backlog = survey.backlog;
         self.shared = survey.shared;
         self.skew = survey.now.as_millis() - crate::clock::now().as_millis();
-    }
-
-    /// True if a free slot may find a task. With others about, the store is asked without keeping them out, so that an
-    /// idle process does not slow down a busy one.
-    async fn finds_work(&mut self, mode: Mode) -> Result<bool, StoreError> {
-        if mode >= Mode::Draining {
-            return Ok(false);
+        if survey.queue != self.queue {
+            self.queue = survey.queue;
+            self.queues.reset(survey.now);
         }
-        let free = self.slots.free();
-        let claims: Vec<_> =
-            free.iter().filter_map(|(handler, n_free)| self.queues.claim(handler, *n_free)).collect();
-        if claims.is_empty() || !self.shared {
-            return Ok(!claims.is_empty());
-        }
-        let found = self.writer.ready(&claims, self.now()).await?;
-        for (claim, tasks) in claims.iter().zip(&found) {
-            self.queues.set_waiting(&claim.handler, !tasks.is_empty());
-        }
-        Ok(found.iter().any(|tasks| !tasks.is_empty()))
+        self.controls_exact &= survey.controls == self.controls.version;
     }
 
     /// Loads what the batch needs and plans it.
@@ -231,9 +222,11 @@ impl EngineLoop {
             self.queue = head.position;
         }
         self.head = head;
+        self.glance = Glance::default();
         self.controls = controls;
         self.backlog = self.backlog.saturating_add_signed(growth);
-        for job in batch.entries.iter().filter_map(|entry| entry.recorded.stream.job()) {
+        let ended = batch.entries.iter().filter(|entry| entry.event.ends_job());
+        for job in ended.filter_map(|entry| entry.recorded.stream.job()) {
             if self.cache.peek(job).is_some_and(|known| known.job.is_terminal()) {
                 self.cache.take(job);
             }

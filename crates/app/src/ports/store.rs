@@ -123,6 +123,8 @@ pub struct Survey {
     pub backlog: u64,
     /// The position of the head after the last commit for which [`Batch::adds_to_queue`] holds.
     pub queue: Position,
+    /// The last version of the stream of the queues, which has their controls.
+    pub controls: Version,
     /// By the clock of the store, which all processes share.
     pub now: Timestamp,
     /// Another process is alive that may write, or wants to hear of what is written.

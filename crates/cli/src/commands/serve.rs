@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
-use quillwork_api::{ApiState, HttpMetrics, Limits, Ops, ops_router, router, serve as serve_http};
+use quillwork_api::{ApiState, HttpMetrics, Limits, Ops, Resources, ops_router, router, serve as serve_http};
 use quillwork_projections::{Projector, ReadModels};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -166,7 +166,7 @@ fn drain_delay(settings: &Settings, storage: &Storage) -> Duration {
 fn api_state(settings: &Settings, local: &Local, models: ReadModels, ops: Ops) -> ApiState {
     let mut registry = Registry::default();
     let metrics = HttpMetrics::register(&mut registry);
-    ApiState {
+    let resources = Resources {
         models,
         catalog: local.catalog.clone(),
         metrics,
@@ -177,5 +177,6 @@ fn api_state(settings: &Settings, local: &Local, models: ReadModels, ops: Ops) -
             max_connections: settings.limits.connections as usize,
             ..Limits::default()
         },
-    }
+    };
+    resources.into()
 }

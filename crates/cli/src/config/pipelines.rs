@@ -48,7 +48,7 @@ fn plan(pipeline: &PipelineSettings) -> Result<Plan, quillwork_domain::plan::Inv
         };
         stages.push(PlannedStage {
             name,
-            handler: table.handler.clone(),
+            handler: table.handler.as_str().into(),
             max_attempts: table.max_attempts,
             timeout_ms: table.timeout.as_millis(),
             backoff: Backoff {

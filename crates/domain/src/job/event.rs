@@ -32,6 +32,23 @@ pub enum Event {
     Archive(JobsArchived),
 }
 
+impl Event {
+    /// True if nothing more happens to its job by itself.
+    pub fn ends_job(&self) -> bool {
+        match self {
+            Self::JobCompleted(_) | Self::JobFailed(_) | Self::JobCancelled(_) => true,
+            Self::JobSubmitted(_)
+            | Self::StageStarted(_)
+            | Self::StepRecorded(_)
+            | Self::StageCompleted(_)
+            | Self::StageFailed(_)
+            | Self::JobRetried(_)
+            | Self::Queue(_)
+            | Self::Archive(_) => false,
+        }
+    }
+}
+
 /// A client asked for work. Everything the job needs is in here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JobSubmitted {

@@ -1,5 +1,6 @@
 //! Who may write: projectors take turns, by the clock of the database.
 
+use std::convert::Infallible;
 use std::str::FromStr;
 
 use quillwork_domain::id::Position;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Database, from_i64};
 use crate::changes::Checkpoint;
+use crate::projector::{BEAT, chain};
 use crate::read_models::ReadModelError;
 
 /// What is said on the channel when a turn has ended.
@@ -86,6 +88,16 @@ impl Turn {
     pub(crate) async fn renew(&self) -> Result<bool, ReadModelError> {
         let renew = sqlx::query(self.database.sql(RENEW)).bind(self.lease);
         Ok(!self.database.run(renew).await?.is_empty())
+    }
+
+    /// Lengthens the turn again and again, while something else takes long.
+    pub(crate) async fn keep(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            if let Err(error) = self.renew().await {
+                tracing::debug!(reason = chain(&error), "the turn cannot be lengthened");
+            }
+        }
     }
 
     /// Ends the turn, so that the next need not wait for its time to be up.

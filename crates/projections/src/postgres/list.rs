@@ -9,9 +9,10 @@ use quillwork_domain::job::Status;
 use quillwork_domain::time::Timestamp;
 use sqlx::{Postgres, QueryBuilder, Row};
 
-use super::query::summary;
+use super::query::{JOB_COLUMNS, summary};
 use super::{Database, from_i64, text, to_i64, to_the_end};
 use crate::backend::Found;
+use crate::job_row::status_code;
 use crate::job_summary::JobFilter;
 use crate::read_models::ReadModelError;
 
@@ -20,6 +21,9 @@ const CANDIDATES: usize = 10_000;
 
 /// What is known of the tables may be old or missing, and a list must never read them from end to end.
 const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
+
+/// In the place of [`JOB_COLUMNS`].
+const NO_JOB: &str = "NULL, NULL, NULL, NULL, NULL, NULL";
 
 type Due = Option<Result<Timestamp, Timestamp>>;
 
@@ -45,7 +49,7 @@ pub(crate) async fn jobs(
 
     let mut found = Found { items: Vec::with_capacity(rows.len()), looked_to: None };
     for row in &rows {
-        if row.try_get::<Option<&str>, _>("summary")?.is_some() {
+        if row.try_get::<Option<&str>, _>("details")?.is_some() {
             found.items.push(summary(row)?);
         } else {
             found.looked_to = Some(Position(from_i64(row.try_get("submitted_position")?)));
@@ -59,7 +63,7 @@ pub(crate) async fn jobs(
 }
 
 /// Adds the statement to `sql`. Its rows are the jobs and, if candidates were looked through and there are more of
-/// them, the position of the last one without a summary.
+/// them, the position of the last one and nothing else.
 pub(crate) fn push(
     sql: &mut QueryBuilder<Postgres>,
     schema: &str,
@@ -72,41 +76,45 @@ pub(crate) fn push(
     match (label, search) {
         (Some(label), _) if narrowed => {
             // `OFFSET 0` keeps the planner from reading the whole table for the join.
-            sql.push("(SELECT c.submitted_position, j.summary FROM (");
+            sql.push(format!("(SELECT c.submitted_position, {JOB_COLUMNS} FROM ("));
             push_labelled(sql, schema, label, filter);
             sql.push(" LIMIT ").push_bind(to_i64(CANDIDATES as u64));
             sql.push(format!(
-                ") AS c CROSS JOIN LATERAL (SELECT status, pipeline, tenant, due_at, search, summary
+                ") AS c CROSS JOIN LATERAL (SELECT {JOB_COLUMNS}, due_at, search
                  FROM {schema}.job_summary WHERE submitted_position = c.submitted_position OFFSET 0) AS j WHERE true"
             ));
             push_equal(sql, *status, filter);
             push_due(sql, due);
             push_search(sql, filter);
             push_limit(sql, "c.submitted_position", limit);
-            sql.push(") UNION ALL (SELECT submitted_position, NULL FROM (");
+            sql.push(format!(") UNION ALL (SELECT submitted_position, {NO_JOB} FROM ("));
             push_labelled(sql, schema, label, filter);
             push_last_candidate(sql);
         }
         (Some(label), _) => {
-            sql.push("SELECT c.submitted_position, j.summary FROM (");
+            sql.push(format!("SELECT c.submitted_position, {JOB_COLUMNS} FROM ("));
             push_labelled(sql, schema, label, filter);
             sql.push(" LIMIT ").push_bind(to_i64(limit as u64));
             sql.push(format!(
-                ") AS c CROSS JOIN LATERAL (SELECT summary FROM {schema}.job_summary
+                ") AS c CROSS JOIN LATERAL (SELECT {JOB_COLUMNS} FROM {schema}.job_summary
                  WHERE submitted_position = c.submitted_position OFFSET 0) AS j ORDER BY c.submitted_position DESC"
             ));
         }
         (None, Some(_)) => {
-            sql.push("(SELECT submitted_position, summary FROM (");
-            push_indexed(sql, schema, "submitted_position, search, summary", filter, due, CANDIDATES);
+            sql.push(format!("(SELECT submitted_position, {JOB_COLUMNS} FROM ("));
+            let columns = format!("submitted_position, search, {JOB_COLUMNS}");
+            push_indexed(sql, schema, &columns, filter, due, CANDIDATES);
             sql.push(") AS c WHERE true");
             push_search(sql, filter);
             push_limit(sql, "submitted_position", limit);
-            sql.push(") UNION ALL (SELECT submitted_position, NULL FROM (");
+            sql.push(format!(") UNION ALL (SELECT submitted_position, {NO_JOB} FROM ("));
             push_indexed(sql, schema, "submitted_position", filter, due, CANDIDATES);
             push_last_candidate(sql);
         }
-        (None, None) => push_indexed(sql, schema, "submitted_position, summary", filter, due, limit),
+        (None, None) => {
+            let columns = format!("submitted_position, {JOB_COLUMNS}");
+            push_indexed(sql, schema, &columns, filter, due, limit);
+        }
     }
 }
 
@@ -163,7 +171,7 @@ fn push_labelled(sql: &mut QueryBuilder<Postgres>, schema: &str, label: &str, fi
 
 fn push_equal(sql: &mut QueryBuilder<Postgres>, status: Option<Status>, filter: &JobFilter) {
     if let Some(status) = status {
-        sql.push(" AND status = ").push_bind(status.as_str());
+        sql.push(" AND status = ").push_bind(status_code(status));
     }
     for (column, value) in [(" AND pipeline = ", &filter.pipeline), (" AND tenant = ", &filter.tenant)] {
         if let Some(value) = value {
@@ -182,7 +190,10 @@ fn push_due(sql: &mut QueryBuilder<Postgres>, due: Due) {
 
 fn push_search(sql: &mut QueryBuilder<Postgres>, filter: &JobFilter) {
     if let Some(search) = &filter.search {
-        sql.push(" AND strpos(search, ").push_bind(text(&search.to_lowercase()).into_owned()).push(") > 0");
+        let wanted = text(&search.to_lowercase()).into_owned();
+        sql.push(" AND strpos(coalesce(search, lower(topic COLLATE \"C\")), ")
+            .push_bind(wanted)
+            .push(") > 0");
     }
 }
 

@@ -7,25 +7,28 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::{Database, from_i64, to_i64};
+use crate::job_row::{JobRow, outcome_of};
 use crate::job_summary::JobSummary;
-use crate::job_timeline::{TimelineEntry, TimelineOutcome};
+use crate::job_timeline::{TimelineEntry, stage_of};
 use crate::queues::QueueRow;
 use crate::read_models::ReadModelError;
 use crate::stats::Stats;
 
-pub(crate) const JOB: &str = "SELECT summary FROM {schema}.job_summary WHERE id = $1";
+/// The columns that [`summary`] reads beside the position.
+pub(super) const JOB_COLUMNS: &str = "id, status, pipeline, tenant, topic, details";
 
-pub(crate) const ROWS: &str = "SELECT summary FROM {schema}.job_summary WHERE id = ANY($1)";
+pub(crate) const ROWS: &str = "
+    SELECT submitted_position, id, status, pipeline, tenant, topic, details
+    FROM {schema}.job_summary WHERE id = ANY($1)";
 
 pub(crate) const FINISHED: &str = "
-    SELECT summary FROM {schema}.job_summary
+    SELECT submitted_position, id, status, pipeline, tenant, topic, details FROM {schema}.job_summary
     WHERE finished_at < $1 AND (finished_at, submitted_position) > ($2, $3)
     ORDER BY finished_at, submitted_position LIMIT $4";
 
 pub(crate) const TIMELINE: &str = "
-    SELECT stage_index, stage, attempt, worker, started_at, finished_at, outcome, class, error, retry_at
-    FROM {schema}.job_timeline
-    WHERE submitted_position = (SELECT submitted_position FROM {schema}.job_summary WHERE id = $1)
+    SELECT stage_index, attempt, outcome, worker, started_at, finished_at, class, error, retry_at
+    FROM {schema}.job_timeline WHERE submitted_position = $1
     ORDER BY stage_index, attempt";
 
 // One statement, so that counters and position are of one commit.
@@ -39,12 +42,6 @@ pub(crate) const QUEUES: &str = "
     SELECT handler, paused, max_running, reason, changed_at, actor, version
     FROM {schema}.queues
     ORDER BY handler";
-
-/// The row of one job.
-pub(crate) async fn job(database: &Database, id: JobId) -> Result<Option<JobSummary>, ReadModelError> {
-    let rows = database.run(sqlx::query(database.sql(JOB)).bind(id.0)).await?;
-    rows.first().map(summary).transpose()
-}
 
 /// The rows of `ids`, in no order; jobs without a row are left out.
 pub(crate) async fn rows(database: &Database, ids: &[JobId]) -> Result<Vec<JobSummary>, ReadModelError> {
@@ -70,27 +67,39 @@ pub(crate) async fn finished(
 }
 
 pub(super) fn summary(row: &PgRow) -> Result<JobSummary, ReadModelError> {
-    Ok(serde_json::from_str(row.try_get("summary")?)?)
+    let columns = JobRow {
+        submitted_position: Position(from_i64(row.try_get(0)?)),
+        id: JobId(row.try_get(1)?),
+        status: row.try_get::<i16, _>(2)?.into(),
+        pipeline: row.try_get(3)?,
+        tenant: row.try_get(4)?,
+        topic: row.try_get(5)?,
+        details: row.try_get(6)?,
+    };
+    columns.job()
 }
 
-/// The attempts of one job, in order.
-pub(crate) async fn timeline(database: &Database, id: JobId) -> Result<Vec<TimelineEntry>, ReadModelError> {
-    let rows = database.run(sqlx::query(database.sql(TIMELINE)).bind(id.0)).await?;
+/// The attempts of `job` that have ended, in order.
+pub(crate) async fn timeline(
+    database: &Database,
+    job: &JobSummary,
+) -> Result<Vec<TimelineEntry>, ReadModelError> {
+    let select = sqlx::query(database.sql(TIMELINE)).bind(to_i64(job.submitted_position.0));
+    let rows = database.run(select).await?;
     rows.iter()
         .map(|row| {
             let time = |column| -> Result<_, sqlx::Error> {
                 Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
             };
-            let outcome = TimelineOutcome::from_name(row.try_get("outcome")?)
-                .ok_or_else(|| ReadModelError::Damaged("a timeline row has an unknown outcome".to_owned()))?;
+            let stage_index = small(row.try_get::<i32, _>("stage_index")?)?;
             Ok(TimelineEntry {
-                stage_index: small(row.try_get("stage_index")?)?,
-                stage: row.try_get("stage")?,
-                attempt: Attempt(small(row.try_get("attempt")?)?),
+                stage_index,
+                stage: stage_of(job, stage_index),
+                attempt: Attempt(small(row.try_get::<i32, _>("attempt")?)?),
+                outcome: outcome_of(row.try_get::<i16, _>("outcome")?.into())?,
                 worker: row.try_get("worker")?,
                 started_at: time("started_at")?,
                 finished_at: time("finished_at")?,
-                outcome,
                 class: row.try_get("class")?,
                 error: row.try_get("error")?,
                 retry_at: time("retry_at")?,
@@ -99,7 +108,8 @@ pub(crate) async fn timeline(database: &Database, id: JobId) -> Result<Vec<Timel
         .collect()
 }
 
-fn small(n: i64) -> Result<u32, ReadModelError> {
+fn small(n: impl Into<i64>) -> Result<u32, ReadModelError> {
+    let n = n.into();
     u32::try_from(n).map_err(|_| ReadModelError::Damaged(format!("a row has {n} for a small number")))
 }
 

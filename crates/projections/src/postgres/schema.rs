@@ -10,6 +10,7 @@ use super::{Database, Turn};
 use crate::read_models::ReadModelError;
 
 const SCHEMA: &str = include_str!("../../../../migrations/postgres/read/schema.sql");
+const INDEXES: &str = include_str!("../../../../migrations/postgres/read/indexes.sql");
 
 /// One at a time makes, drops or exchanges tables: the name of a lock, `quillrea` in bytes.
 const LOCK: i64 = 0x7175_696c_6c72_6561;
@@ -28,12 +29,13 @@ pub(crate) async fn create(database: &Database) -> Result<(), ReadModelError> {
         return Ok(());
     }
     let mut tx = locked(database).await?;
-    create_in(&mut tx, database).await?;
+    create_in(&mut tx, database, INDEXES).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Makes empty tables in the place of those that an earlier rebuild may have left.
+/// Makes empty tables in the place of those that an earlier rebuild may have left, without the indexes that lists need:
+/// to make them once the tables are full takes less than to keep them up to date meanwhile.
 pub(crate) async fn create_anew(database: &Database) -> Result<(), ReadModelError> {
     let mut tx = locked(database).await?;
     if is_there(&mut tx, database).await? {
@@ -43,7 +45,16 @@ pub(crate) async fn create_anew(database: &Database) -> Result<(), ReadModelErro
         }
     }
     sqlx::raw_sql(database.sql("DROP SCHEMA IF EXISTS {schema} CASCADE")).execute(&mut *tx).await?;
-    create_in(&mut tx, database).await?;
+    create_in(&mut tx, database, "").await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Makes the indexes that [`create_anew`] left out.
+pub(crate) async fn index(database: &Database) -> Result<(), ReadModelError> {
+    let mut tx = locked(database).await?;
+    let index = format!("SET LOCAL search_path TO {{schema}}; {INDEXES}");
+    sqlx::raw_sql(database.sql(&index)).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -129,7 +140,7 @@ async fn is_there(tx: &mut PgConnection, database: &Database) -> Result<bool, sq
     sqlx::query_scalar(database.sql(EXISTS)).persistent(false).fetch_one(tx).await
 }
 
-async fn create_in(tx: &mut PgConnection, database: &Database) -> Result<(), ReadModelError> {
+async fn create_in(tx: &mut PgConnection, database: &Database, indexes: &str) -> Result<(), ReadModelError> {
     // Another process may have been first.
     if is_there(tx, database).await? {
         return Ok(());
@@ -145,7 +156,7 @@ async fn create_in(tx: &mut PgConnection, database: &Database) -> Result<(), Rea
     };
     let hash = Head::EMPTY.hash;
     let create = format!(
-        "{make} SET LOCAL search_path TO {{schema}}; {SCHEMA};
+        "{make} SET LOCAL search_path TO {{schema}}; {SCHEMA}; {indexes};
          INSERT INTO checkpoint (id, position, hash) VALUES (1, 0, '{hash}');"
     );
     sqlx::raw_sql(database.sql(&create)).execute(tx).await?;

@@ -11,7 +11,8 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
 
 use super::{Database, Turn, text, to_i64};
-use crate::changes::{Changes, Checkpoint};
+use crate::changes::{Changed, Changes, Checkpoint};
+use crate::job_row::{self, due_at, ended_at, outcome_code, status_code};
 use crate::job_summary::JobSummary;
 use crate::job_timeline::TimelineEntry;
 use crate::queues::QueueRow;
@@ -20,32 +21,40 @@ use crate::read_models::ReadModelError;
 /// A commit that takes longer waits for a connection that nobody answers on.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// A crash of the server may lose the last commits, never tear them; the log has what they contained.
-const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL jit = off";
+/// A crash of the server may lose the last commits, never tear them; the log has what they contained. Whatever is known
+/// of the tables, their rows are found by their keys.
+const BEGIN: &str = "
+    BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL jit = off;
+    SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
 const MOVE_CHECKPOINT: &str = "
     UPDATE {schema}.checkpoint
     SET position = $1, hash = $2, lease_until = clock_timestamp() + interval '3 seconds'
     WHERE id = 1 AND position = $3 AND lease = $4";
 
-const UPSERT_JOBS: &str = "
-    INSERT INTO {schema}.job_summary (submitted_position, id, status, pipeline, tenant, due_at, finished_at, search,
-                                      summary)
-    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-                         $8::text[], $9::text[])
-    ON CONFLICT (submitted_position) DO UPDATE SET
-        status = excluded.status, due_at = excluded.due_at, finished_at = excluded.finished_at,
-        summary = excluded.summary";
+/// One `unnest` for each column: one for all would put every row into a buffer first.
+const INSERT_JOBS: &str = "
+    INSERT INTO {schema}.job_summary (submitted_position, id, status, pipeline, tenant, due_at, finished_at, topic, search,
+                                      details)
+    SELECT unnest($1::bigint[]), unnest($2::uuid[]), unnest($3::smallint[]), unnest($4::text[]), unnest($5::text[]),
+           unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::text[]), unnest($9::text[]), unnest($10::text[])";
+
+const UPDATE_JOBS: &str = "
+    UPDATE {schema}.job_summary j
+    SET status = w.status, due_at = w.due_at, finished_at = w.finished_at, details = w.details
+    FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[], $5::text[])
+         AS w (submitted_position, status, due_at, finished_at, details)
+    WHERE j.submitted_position = w.submitted_position";
 
 const INSERT_LABELS: &str = "
     INSERT INTO {schema}.job_label (label, submitted_position)
     SELECT * FROM unnest($1::text[], $2::bigint[])";
 
 const INSERT_TIMELINE: &str = "
-    INSERT INTO {schema}.job_timeline (submitted_position, stage_index, attempt, stage, worker, started_at, finished_at,
-                                       outcome, class, error, retry_at)
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-                         $8::text[], $9::text[], $10::text[], $11::bigint[])";
+    INSERT INTO {schema}.job_timeline (submitted_position, stage_index, attempt, outcome, worker, started_at, finished_at,
+                                       class, error, retry_at)
+    SELECT unnest($1::bigint[]), unnest($2::integer[]), unnest($3::integer[]), unnest($4::smallint[]), unnest($5::text[]),
+           unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::text[]), unnest($9::text[]), unnest($10::bigint[])";
 
 const DELETE_LABELS: &str = "
     DELETE FROM {schema}.job_label l USING unnest($1::text[], $2::bigint[]) AS w (label, submitted_position)
@@ -78,9 +87,10 @@ pub(crate) async fn write(turn: &Turn, after: Checkpoint, changes: &Changes) -> 
 async fn write_all(turn: &Turn, after: Checkpoint, changes: &Changes) -> Result<(), ReadModelError> {
     let database = &turn.database;
     let Changes { jobs, labels, timeline, removed, stats, queues, through } = changes;
-    let mut jobs: Vec<&JobSummary> = jobs.values().flatten().collect();
+    let mut jobs: Vec<_> = jobs.values().filter_map(Changed::row).collect();
     // In the order of the table, so that new rows are appended.
-    jobs.sort_unstable_by_key(|job| job.submitted_position);
+    jobs.sort_unstable_by_key(|(job, _)| job.submitted_position);
+    let (new, known): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|(_, stored)| stored.is_none());
 
     let mut tx = database.pool().begin_with(BEGIN).await?;
     // First, so that who has lost the turn finds out before it writes, and waits for nobody afterwards.
@@ -88,8 +98,11 @@ async fn write_all(turn: &Turn, after: Checkpoint, changes: &Changes) -> Result<
     if !move_checkpoint(&mut tx, turn, checkpoint).await? {
         return Err(ReadModelError::CheckpointMoved { expected: after.position });
     }
-    if !jobs.is_empty() {
-        upsert_jobs(&mut tx, database, &jobs).await?;
+    if !new.is_empty() {
+        insert_jobs(&mut tx, database, &new).await?;
+    }
+    if !known.is_empty() {
+        update_jobs(&mut tx, database, &known).await?;
     }
     if !labels.is_empty() {
         let (names, positions): (Vec<_>, Vec<_>) =
@@ -156,33 +169,49 @@ async fn run(
     Ok(query.persistent(!database.is_pooled()).execute(tx).await?.rows_affected())
 }
 
-async fn upsert_jobs(
+/// A job, and the status in its row.
+type Row<'a> = (&'a JobSummary, Option<Status>);
+
+async fn insert_jobs(
     tx: &mut PgConnection,
     database: &Database,
-    jobs: &[&JobSummary],
+    jobs: &[Row<'_>],
 ) -> Result<(), ReadModelError> {
-    let summaries: Vec<String> = jobs.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-    let due_at = |job: &&JobSummary| match job.status {
-        Status::Scheduled => millis(job.run_at),
-        Status::Queued
-        | Status::Running
-        | Status::Retrying
-        | Status::Completed
-        | Status::Failed
-        | Status::Cancelled => None,
-    };
-    let upsert = sqlx::query(database.sql(UPSERT_JOBS))
-        .bind(column(jobs, |job| to_i64(job.submitted_position.0)))
-        .bind(column(jobs, |job| job.id.0))
-        .bind(column(jobs, |job| job.status.as_str()))
-        .bind(column(jobs, |job| text(&job.pipeline).into_owned()))
-        .bind(column(jobs, |job| text(&job.tenant).into_owned()))
-        .bind(column(jobs, due_at))
-        .bind(column(jobs, |job| millis(job.ended_at())))
-        .bind(column(jobs, |job| text(&job.topic.to_lowercase()).into_owned()))
-        .bind(summaries);
-    run(tx, database, upsert).await?;
+    let search = |topic: &str| job_row::search(topic).map(|search| text(&search).into_owned());
+    let insert = sqlx::query(database.sql(INSERT_JOBS))
+        .bind(column(jobs, |(job, _)| to_i64(job.submitted_position.0)))
+        .bind(column(jobs, |(job, _)| job.id.0))
+        .bind(column(jobs, |(job, _)| status_code(job.status)))
+        .bind(column(jobs, |(job, _)| text(&job.pipeline).into_owned()))
+        .bind(column(jobs, |(job, _)| text(&job.tenant).into_owned()))
+        .bind(column(jobs, |(job, _)| due_at(job)))
+        .bind(column(jobs, |(job, _)| ended_at(job)))
+        .bind(column(jobs, |(job, _)| text(&job.topic).into_owned()))
+        .bind(column(jobs, |(job, _)| search(&job.topic)))
+        .bind(details(jobs)?);
+    run(tx, database, insert).await?;
     Ok(())
+}
+
+async fn update_jobs(
+    tx: &mut PgConnection,
+    database: &Database,
+    jobs: &[Row<'_>],
+) -> Result<(), ReadModelError> {
+    let update = sqlx::query(database.sql(UPDATE_JOBS))
+        .bind(column(jobs, |(job, _)| to_i64(job.submitted_position.0)))
+        .bind(column(jobs, |(job, _)| status_code(job.status)))
+        .bind(column(jobs, |(job, _)| due_at(job)))
+        .bind(column(jobs, |(job, _)| ended_at(job)))
+        .bind(details(jobs)?);
+    if run(tx, database, update).await? != jobs.len() as u64 {
+        return Err(ReadModelError::Damaged("rows of jobs are gone".to_owned()));
+    }
+    Ok(())
+}
+
+fn details(jobs: &[Row<'_>]) -> Result<Vec<String>, serde_json::Error> {
+    jobs.iter().map(|(job, _)| job_row::details(job)).collect()
 }
 
 /// Deletes all rows of jobs that left the log.
@@ -211,13 +240,12 @@ async fn insert_timeline(
 ) -> Result<(), ReadModelError> {
     let insert = sqlx::query(database.sql(INSERT_TIMELINE))
         .bind(column(timeline, |(job, _)| to_i64(job.0)))
-        .bind(column(timeline, |(_, row)| i64::from(row.stage_index)))
-        .bind(column(timeline, |(_, row)| i64::from(row.attempt.0)))
-        .bind(column(timeline, |(_, row)| text(&row.stage).into_owned()))
+        .bind(column(timeline, |(_, row)| small(row.stage_index)))
+        .bind(column(timeline, |(_, row)| small(row.attempt.0)))
+        .bind(column(timeline, |(_, row)| outcome_code(row.outcome)))
         .bind(column(timeline, |(_, row)| optional(&row.worker)))
         .bind(column(timeline, |(_, row)| millis(row.started_at)))
         .bind(column(timeline, |(_, row)| millis(row.finished_at)))
-        .bind(column(timeline, |(_, row)| row.outcome.as_str()))
         .bind(column(timeline, |(_, row)| optional(&row.class)))
         .bind(column(timeline, |(_, row)| optional(&row.error)))
         .bind(column(timeline, |(_, row)| millis(row.retry_at)));
@@ -244,6 +272,11 @@ async fn upsert_queues(
 
 fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(value).collect()
+}
+
+/// PostgreSQL's integers are signed. What is stored here is never beyond their range.
+fn small(n: u32) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
 }
 
 fn optional(value: &Option<String>) -> Option<String> {

@@ -1,179 +1,160 @@
-//! Writing a batch: one statement per table, fed by one JSON array.
-//!
-//! A statement costs two thread changes in the driver, and a parameter list has a limit; a JSON array has neither.
+//! Writing a batch: one transaction, one prepared statement a row.
 
-use std::sync::LazyLock;
-
-use quillwork_domain::id::JobId;
+use quillwork_domain::id::Position;
 use quillwork_domain::job::Status;
 use quillwork_domain::time::Timestamp;
-use sqlx::{Connection, Row, SqliteConnection};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::to_i64;
-use crate::changes::{Changes, Checkpoint};
+use crate::changes::{Changed, Changes, Checkpoint};
+use crate::job_row::{self, due_at, ended_at, outcome_code, status_code};
 use crate::job_summary::JobSummary;
+use crate::job_timeline::TimelineEntry;
 use crate::read_models::ReadModelError;
 
-/// Rows that one statement writes at most; smaller ones write the rest, so that few texts need be prepared.
-const CHUNKS: [usize; 4] = [64, 16, 4, 1];
+const MOVE_CHECKPOINT: &str = "UPDATE checkpoint SET position = ?1, hash = ?2 WHERE id = 1 AND position = ?3";
 
-/// Written as rows of parameters, one text per chunk size: a summary is too long to go through JSON in JSON.
-static UPSERT_JOBS: LazyLock<[String; 4]> = LazyLock::new(|| {
-    CHUNKS.map(|n_rows| {
-        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; n_rows].join(", ");
-        format!(
-            "INSERT INTO job_summary (submitted_position, id, status, pipeline, tenant, due_at, finished_at, search, summary)
-             VALUES {rows}
-             ON CONFLICT (submitted_position) DO UPDATE SET
-                 status = excluded.status, due_at = excluded.due_at, finished_at = excluded.finished_at,
-                 summary = excluded.summary"
-        )
-    })
-});
+const INSERT_JOB: &str = "
+    INSERT INTO job_summary (submitted_position, id, status, pipeline, tenant, due_at, finished_at, topic, search, details)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
-const INSERT_LABELS: &str = "
-    INSERT INTO job_label (label, submitted_position)
-    SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1)";
+const UPDATE_JOB: &str = "
+    UPDATE job_summary SET status = ?2, due_at = ?3, finished_at = ?4, details = ?5 WHERE submitted_position = ?1";
 
-const INSERT_TIMELINE: &str = "
-    INSERT INTO job_timeline (submitted_position, stage_index, attempt, stage, worker, started_at, finished_at,
-                              outcome, class, error, retry_at)
-    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-           value ->> 8, value ->> 9, value ->> 10
-    FROM jsonb_each(?1)";
+/// For a job whose status is what it was: no index has news.
+const UPDATE_DETAILS: &str = "UPDATE job_summary SET details = ?2 WHERE submitted_position = ?1";
 
-const DELETE_LABELS: &str = "
-    DELETE FROM job_label
-    WHERE (label, submitted_position) IN (SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1))";
+const INSERT_LABEL: &str = "INSERT INTO job_label (label, submitted_position) VALUES (?1, ?2)";
 
-const DELETE_TIMELINE: &str =
-    "DELETE FROM job_timeline WHERE submitted_position IN (SELECT value FROM json_each(?1))";
+const INSERT_ATTEMPT: &str = "
+    INSERT INTO job_timeline (submitted_position, stage_index, attempt, outcome, worker, started_at, finished_at, class, error,
+                              retry_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
-const DELETE_JOBS: &str =
-    "DELETE FROM job_summary WHERE submitted_position IN (SELECT value FROM json_each(?1))";
+const DELETE_LABEL: &str = "DELETE FROM job_label WHERE label = ?1 AND submitted_position = ?2";
+
+const DELETE_TIMELINE: &str = "DELETE FROM job_timeline WHERE submitted_position = ?1";
+
+const DELETE_JOB: &str = "DELETE FROM job_summary WHERE submitted_position = ?1";
 
 const ADD_STATS: &str = "
-    INSERT INTO stats (name, value)
-    SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1) WHERE true
-    ON CONFLICT (name) DO UPDATE SET value = value + excluded.value";
+    INSERT INTO stats (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value";
 
 const UPSERT_QUEUE: &str = "
     INSERT OR REPLACE INTO queues (handler, paused, max_running, reason, changed_at, actor, version)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
-const MOVE_CHECKPOINT: &str = "UPDATE checkpoint SET position = ?1, hash = ?2 WHERE id = 1 AND position = ?3";
-
-const SELECT_ROWS: &str =
-    "SELECT summary FROM job_summary WHERE id IN (SELECT unhex(value) FROM json_each(?1))";
-
-/// The rows of `ids`, in no order; jobs without a row are left out.
-pub(crate) async fn rows(
-    connection: &mut SqliteConnection,
-    ids: &[JobId],
-) -> Result<Vec<JobSummary>, ReadModelError> {
-    let ids: Vec<_> = ids.iter().map(|id| id.0.simple()).collect();
-    let rows = sqlx::query(SELECT_ROWS).bind(serde_json::to_string(&ids)?).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>("summary")?)?)).collect()
-}
-
 /// Writes rows and checkpoint, all or nothing, if the checkpoint is still `after`.
-pub(crate) async fn write(
-    connection: &mut SqliteConnection,
+pub(super) fn write(
+    connection: &mut Connection,
     after: Checkpoint,
     changes: &Changes,
 ) -> Result<(), ReadModelError> {
     let Changes { jobs, labels, timeline, removed, stats, queues, through } = changes;
-    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
 
     // First, so that a second projector finds out before it writes.
-    let moved = sqlx::query(MOVE_CHECKPOINT)
-        .bind(to_i64(through.position.0))
-        .bind(through.hash.to_string())
-        .bind(to_i64(after.position.0))
-        .execute(&mut *tx)
-        .await?;
-    if moved.rows_affected() != 1 {
+    let moved = tx.prepare_cached(MOVE_CHECKPOINT)?.execute(params![
+        through.position.0,
+        through.hash.to_string(),
+        after.position.0
+    ])?;
+    if moved != 1 {
         return Err(ReadModelError::CheckpointMoved { expected: after.position });
     }
 
-    let mut jobs: Vec<&JobSummary> = jobs.values().flatten().collect();
+    let mut jobs: Vec<_> = jobs.values().filter_map(Changed::row).collect();
     // In the order of the table, so that new rows are appended.
-    jobs.sort_unstable_by_key(|job| job.submitted_position);
-    let mut rest = jobs.as_slice();
-    for (n_rows, sql) in CHUNKS.into_iter().zip(UPSERT_JOBS.iter()) {
-        while let Some((chunk, after)) = rest.split_at_checked(n_rows) {
-            rest = after;
-            let mut upsert = sqlx::query(sql.as_str());
-            for job in chunk {
-                let due_at = if job.status == Status::Scheduled { job.run_at } else { None };
-                upsert = upsert
-                    .bind(to_i64(job.submitted_position.0))
-                    .bind(job.id.0.as_bytes().as_slice())
-                    .bind(job.status.as_str())
-                    .bind(&job.pipeline)
-                    .bind(&job.tenant)
-                    .bind(due_at.map(Timestamp::as_millis))
-                    .bind(job.ended_at().map(Timestamp::as_millis))
-                    .bind(job.topic.to_lowercase())
-                    .bind(serde_json::to_string(job)?);
-            }
-            upsert.execute(&mut *tx).await?;
+    jobs.sort_unstable_by_key(|(job, _)| job.submitted_position);
+    write_jobs(&tx, &jobs)?;
+
+    for (label, submitted_position) in labels {
+        tx.prepare_cached(INSERT_LABEL)?.execute(params![label, submitted_position.0])?;
+    }
+
+    insert_timeline(&tx, timeline)?;
+    for job in removed {
+        for label in job.label_keys() {
+            tx.prepare_cached(DELETE_LABEL)?.execute(params![label, job.submitted_position.0])?;
+        }
+        for delete in [DELETE_TIMELINE, DELETE_JOB] {
+            tx.prepare_cached(delete)?.execute([job.submitted_position.0])?;
         }
     }
 
-    if !labels.is_empty() {
-        sqlx::query(INSERT_LABELS).bind(serde_json::to_string(labels)?).execute(&mut *tx).await?;
+    for (name, value) in stats.rows() {
+        tx.prepare_cached(ADD_STATS)?.execute(params![name, value])?;
     }
-
-    if !timeline.is_empty() {
-        let millis = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
-        let timeline: Vec<_> = timeline
-            .iter()
-            .map(|(submitted_position, attempt)| {
-                (
-                    submitted_position,
-                    attempt.stage_index,
-                    attempt.attempt,
-                    &attempt.stage,
-                    &attempt.worker,
-                    millis(attempt.started_at),
-                    millis(attempt.finished_at),
-                    attempt.outcome,
-                    &attempt.class,
-                    &attempt.error,
-                    millis(attempt.retry_at),
-                )
-            })
-            .collect();
-        sqlx::query(INSERT_TIMELINE).bind(serde_json::to_string(&timeline)?).execute(&mut *tx).await?;
-    }
-
-    if !removed.is_empty() {
-        let positions: Vec<_> = removed.iter().map(|job| job.submitted_position).collect();
-        let positions = serde_json::to_string(&positions)?;
-        let labels: Vec<_> = removed
-            .iter()
-            .flat_map(|job| job.label_keys().map(|label| (label, job.submitted_position)))
-            .collect();
-        sqlx::query(DELETE_LABELS).bind(serde_json::to_string(&labels)?).execute(&mut *tx).await?;
-        sqlx::query(DELETE_TIMELINE).bind(&positions).execute(&mut *tx).await?;
-        sqlx::query(DELETE_JOBS).bind(&positions).execute(&mut *tx).await?;
-    }
-
-    sqlx::query(ADD_STATS).bind(serde_json::to_string(&stats.rows())?).execute(&mut *tx).await?;
-    // Operators make few of these.
     for row in queues.values() {
-        sqlx::query(UPSERT_QUEUE)
-            .bind(&row.handler)
-            .bind(row.paused)
-            .bind(row.max_running)
-            .bind(&row.reason)
-            .bind(row.changed_at.as_millis())
-            .bind(&row.actor)
-            .bind(to_i64(row.version.0))
-            .execute(&mut *tx)
-            .await?;
+        tx.prepare_cached(UPSERT_QUEUE)?.execute(params![
+            row.handler,
+            row.paused,
+            row.max_running,
+            row.reason,
+            row.changed_at.as_millis(),
+            row.actor,
+            row.version.0,
+        ])?;
     }
-    tx.commit().await?;
+    tx.commit()?;
+    Ok(())
+}
+
+fn write_jobs(tx: &Transaction<'_>, jobs: &[(&JobSummary, Option<Status>)]) -> Result<(), ReadModelError> {
+    let mut insert = tx.prepare_cached(INSERT_JOB)?;
+    let mut update = tx.prepare_cached(UPDATE_JOB)?;
+    let mut update_details = tx.prepare_cached(UPDATE_DETAILS)?;
+    for (job, stored) in jobs {
+        let position = job.submitted_position.0;
+        let details = job_row::details(job)?;
+        let written = match stored {
+            None => insert.execute(params![
+                position,
+                job.id.0.as_bytes(),
+                status_code(job.status),
+                job.pipeline,
+                job.tenant,
+                due_at(job),
+                ended_at(job),
+                job.topic,
+                job_row::search(&job.topic),
+                details,
+            ])?,
+            Some(status) if *status == job.status && !status.is_terminal() => {
+                update_details.execute(params![position, details])?
+            }
+            Some(_) => update.execute(params![
+                position,
+                status_code(job.status),
+                due_at(job),
+                ended_at(job),
+                details
+            ])?,
+        };
+        if written != 1 {
+            return Err(ReadModelError::Damaged(format!("the row of job {} is gone", job.id)));
+        }
+    }
+    Ok(())
+}
+
+fn insert_timeline(
+    tx: &Transaction<'_>,
+    timeline: &[(Position, TimelineEntry)],
+) -> Result<(), ReadModelError> {
+    let mut insert = tx.prepare_cached(INSERT_ATTEMPT)?;
+    for (submitted_position, attempt) in timeline {
+        insert.execute(params![
+            submitted_position.0,
+            attempt.stage_index,
+            attempt.attempt.0,
+            outcome_code(attempt.outcome),
+            attempt.worker,
+            attempt.started_at.map(Timestamp::as_millis),
+            attempt.finished_at.map(Timestamp::as_millis),
+            attempt.class,
+            attempt.error,
+            attempt.retry_at.map(Timestamp::as_millis),
+        ])?;
+    }
     Ok(())
 }

@@ -83,7 +83,7 @@ proptest! {
         let now = Timestamp::from_millis(100_000);
         let changes = rows(&history);
         for (id, job) in &history.jobs {
-            let Some(row) = changes.jobs.get(id).cloned().flatten() else {
+            let Some(row) = changes.jobs.get(id).and_then(|changed| changed.job.clone()) else {
                 prop_assert!(job.status(now).is_none());
                 continue;
             };

@@ -23,7 +23,7 @@ use super::log::MemoryLog;
 
 /// What happens next, to which job.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Submit { run_at: Option<i64>, labels: bool },
     Start,
     Record,
@@ -36,22 +36,22 @@ pub(super) enum Step {
 
 /// A log in the making.
 #[derive(Debug, Default)]
-pub(super) struct History {
-    pub(super) entries: Vec<Entry>,
-    pub(super) jobs: BTreeMap<JobId, Job>,
-    pub(super) queues: Queues,
+pub(crate) struct History {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) queues: Queues,
     /// Entries that left the log. They stand in `entries`, too: as a projector saw them that was there in time.
-    pub(super) left: Vec<Entry>,
+    pub(crate) left: Vec<Entry>,
     runs: Vec<Run>,
     n_archives: u64,
     now: i64,
 }
 
-pub(super) fn job_id(n: u8) -> JobId {
+pub(crate) fn job_id(n: u8) -> JobId {
     JobId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(n)))
 }
 
-pub(super) fn submission(n_stages: usize, run_at: Option<i64>, labels: bool) -> JobSubmitted {
+pub(crate) fn submission(n_stages: usize, run_at: Option<i64>, labels: bool) -> JobSubmitted {
     let stage = |name: usize| PlannedStage {
         name: format!("stage-{name}"),
         handler: "echo".into(),
@@ -75,13 +75,13 @@ pub(super) fn submission(n_stages: usize, run_at: Option<i64>, labels: bool) -> 
     }
 }
 
-pub(super) fn payload() -> Payload {
+pub(crate) fn payload() -> Payload {
     Payload::inline(RawValue::from_string(r#"{"x":1}"#.into()).unwrap()).unwrap()
 }
 
 impl History {
     /// Gives the command that `step` stands for; a refused one changes nothing.
-    pub(super) fn step(&mut self, id: JobId, step: Step) {
+    pub(crate) fn step(&mut self, id: JobId, step: Step) {
         // No job is made twice.
         if self.left.iter().any(|entry| entry.recorded.stream == StreamId::Job(id)) {
             return;
@@ -134,7 +134,7 @@ impl History {
     }
 
     /// Gives a command of an operator.
-    pub(super) fn control(&mut self, command: QueueCommand) {
+    pub(crate) fn control(&mut self, command: QueueCommand) {
         self.now += 7;
         for event in queue::decide(&self.queues, command) {
             self.queues = queue::evolve(std::mem::take(&mut self.queues), &event);
@@ -143,7 +143,7 @@ impl History {
     }
 
     /// The ended ones of these jobs leave the log: their events go to `left`, and one event says so.
-    pub(super) fn archive(&mut self, ids: impl IntoIterator<Item = JobId>) {
+    pub(crate) fn archive(&mut self, ids: impl IntoIterator<Item = JobId>) {
         self.now += 7;
         let ended = |id: &JobId| self.jobs.get(id).is_some_and(Job::is_terminal);
         let ids: BTreeSet<JobId> = ids.into_iter().filter(ended).collect();
@@ -178,7 +178,7 @@ impl History {
     }
 
     /// The log as it is: without what left it.
-    pub(super) fn log(&self) -> MemoryLog {
+    pub(crate) fn log(&self) -> MemoryLog {
         let left: BTreeSet<Position> = self.left.iter().map(|entry| entry.recorded.position).collect();
         let mut log = MemoryLog::new(&self.entries);
         log.0.retain(|event| !left.contains(&event.position));
@@ -211,7 +211,7 @@ impl History {
         self.entries.push(Entry { recorded, event });
     }
 
-    pub(super) fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         self.entries.last().map_or(Head::EMPTY, |entry| Head {
             position: entry.recorded.position,
             hash: entry.recorded.hash,
@@ -220,7 +220,7 @@ impl History {
 }
 
 /// Some random history of a few jobs.
-pub(super) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
+pub(crate) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
     let step = prop_oneof![
         2 => (any::<Option<bool>>(), any::<bool>()).prop_map(|(run_at, labels)| Step::Submit {
             run_at: run_at.map(|future| if future { 4_000_000_000_000 } else { 1 }),

@@ -13,7 +13,7 @@ use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 
 /// Serves events from memory, exactly as given.
-pub(super) struct MemoryLog(pub(super) Vec<Recorded>, pub(super) Vec<Run>);
+pub(crate) struct MemoryLog(pub(super) Vec<Recorded>, pub(super) Vec<Run>);
 
 impl MemoryLog {
     pub(super) fn new(entries: &[Entry]) -> Self {

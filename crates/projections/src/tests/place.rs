@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use quillwork_app::feed::Feed;
 use quillwork_app::ports::store::LogReader;
 use quillwork_test_servers::{Database, PgBouncer, Postgres};
+use sqlx::Row;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{Connection, Row, SqliteConnection};
 
 use super::history::History;
 use super::log::MemoryLog;
@@ -14,6 +14,7 @@ use crate::backend::Writer;
 use crate::postgres::{self, PgReadConfig, lease, schema};
 use crate::read_models::ReadModels;
 use crate::rebuild::{rebuild, rebuild_postgres};
+use crate::sqlite::{self, Indexes};
 use crate::tables::Tables;
 
 /// An empty place of its own, removed when dropped.
@@ -116,10 +117,13 @@ impl Pg {
 }
 
 const TABLES: [(&str, &str); 6] = [
-    ("submitted_position, id, status, pipeline, tenant, due_at, finished_at, search, summary", "job_summary"),
+    (
+        "submitted_position, id, status, pipeline, tenant, due_at, finished_at, topic, search, details",
+        "job_summary",
+    ),
     ("label, submitted_position", "job_label"),
     (
-        "submitted_position, stage_index, attempt, stage, worker, started_at, finished_at, outcome, class, error, retry_at",
+        "submitted_position, stage_index, attempt, outcome, worker, started_at, finished_at, class, error, retry_at",
         "job_timeline",
     ),
     ("handler, paused, max_running, reason, changed_at, actor, version", "queues"),
@@ -159,6 +163,22 @@ impl Place {
         }
     }
 
+    /// New tables, as a rebuild fills them.
+    pub(super) async fn filling(&self, n_rows: usize) -> Tables {
+        match self {
+            Self::Sqlite(folder) => {
+                let (writer, checkpoint) =
+                    sqlite::Writer::open(&Self::path(folder), Indexes::Later).await.unwrap();
+                Tables::filling(Writer::Sqlite(writer), checkpoint, n_rows)
+            }
+            Self::Postgres(pg) => {
+                schema::create_anew(&pg.live()).await.unwrap();
+                let (turn, checkpoint) = lease::take_over(&pg.live()).await.unwrap();
+                Tables::filling(Writer::Postgres(turn), checkpoint, n_rows)
+            }
+        }
+    }
+
     /// Projects all of `history` and opens what it gives.
     pub(super) async fn with(&self, history: &History) -> ReadModels {
         self.tables().await.project(&[&history.entries]).await.unwrap();
@@ -185,14 +205,13 @@ impl Place {
     pub(super) async fn dump(&self) -> Vec<String> {
         match self {
             Self::Sqlite(folder) => {
-                let mut connection = Self::connect(folder).await;
-                let mut dump = Vec::new();
+                let connection = Self::connect(folder);
+                let mut dump: Vec<String> = Vec::new();
                 for (columns, table) in TABLES {
                     let columns = columns.replace(" id,", " hex(id),");
                     let sql = format!("SELECT json_array({columns}) FROM {table} ORDER BY 1");
-                    let rows =
-                        sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
-                    dump.extend(rows.iter().map(|row| row.get::<String, _>(0)));
+                    let mut select = connection.prepare(&sql).unwrap();
+                    dump.extend(select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap));
                 }
                 dump
             }
@@ -204,13 +223,9 @@ impl Place {
     pub(super) async fn sabotage(&self) {
         match self {
             Self::Sqlite(folder) => {
-                let mut connection = Self::connect(folder).await;
-                sqlx::raw_sql(
-                    "CREATE TRIGGER broken BEFORE UPDATE ON stats BEGIN SELECT raise(ABORT, 'no'); END",
-                )
-                .execute(&mut connection)
-                .await
-                .unwrap();
+                let trigger =
+                    "CREATE TRIGGER broken BEFORE UPDATE ON stats BEGIN SELECT raise(ABORT, 'no'); END";
+                Self::connect(folder).execute_batch(trigger).unwrap();
             }
             Self::Postgres(pg) => {
                 let constraint = "ALTER TABLE {schema}.stats ADD CONSTRAINT broken CHECK (false) NOT VALID";
@@ -219,7 +234,7 @@ impl Place {
         }
     }
 
-    async fn connect(folder: &tempfile::TempDir) -> SqliteConnection {
-        SqliteConnection::connect(Self::path(folder).to_str().unwrap()).await.unwrap()
+    fn connect(folder: &tempfile::TempDir) -> rusqlite::Connection {
+        rusqlite::Connection::open(Self::path(folder)).unwrap()
     }
 }

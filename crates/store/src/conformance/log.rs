@@ -21,8 +21,11 @@ pub(crate) async fn an_empty_log(fixture: &dyn Fixture) {
 pub(crate) async fn appending_and_reading(fixture: &dyn Fixture) {
     let (mut writer, reader) = fixture.open().await;
     let first = commit(writer.as_mut(), &[(1, 1), (2, 1), (1, 2)], vec![]).await.unwrap();
-    let second = commit(writer.as_mut(), &[(2, 2)], vec![]).await.unwrap();
-    let all = recorded(&[first, second].concat());
+    let head = writer.survey().await.unwrap().head;
+    let mut second = Batch { entries: entries(head, &[(2, 2)]), ..Batch::default() };
+    second.entries[0].recorded.recorded_at = at(1_700_000_000_123);
+    writer.commit(head, &second).await.unwrap();
+    let all = recorded(&[first, second.entries].concat());
     assert_eq!(reader.read_all(Position::START, 10).await.unwrap(), all);
     assert_eq!(reader.stream(job(1).into(), Version(0), 10).await.unwrap(), [all[0].clone(), all[2].clone()]);
     assert_eq!(

@@ -22,11 +22,11 @@ pub(crate) async fn ready_order(fixture: &dyn Fixture) {
         other.clone(),
     ];
     commit(writer.as_mut(), &[(1, 1)], tasks.map(waiting).to_vec()).await.unwrap();
+    assert_eq!(ready(writer.as_mut(), 4).await, [6], "nothing else is due yet");
     assert_eq!(ready(writer.as_mut(), 10).await, [9, 2, 3, 1, 6]);
     assert_eq!(claim(writer.as_mut(), "", 2, 10).await, [task(9, 4, 9), task(2, 0, 5)]);
     assert_eq!(claim(writer.as_mut(), "", usize::MAX, 10).await.len(), 5);
     assert_eq!(claim(writer.as_mut(), "", 0, 10).await, []);
-    assert_eq!(claim(writer.as_mut(), "", 10, 0).await, [], "nothing is due yet");
     let wish = |handler: &str, limit| Claim { handler: handler.into(), after: "".into(), limit };
     let ready = writer.ready(&[wish("other", 5), wish("none", 5), wish("echo", 1)], at(10)).await.unwrap();
     assert_eq!(ready, [vec![other], vec![], vec![task(9, 4, 9)]]);

@@ -20,6 +20,8 @@ use crate::postgres::session::{Failure, Session, Statement};
 /// head has moved, too, and nothing is written. Only what a writer does without moving the head (a new fence, another
 /// queue) can come between, and then the tasks are looked at anew as they are locked.
 ///
+/// Rows that are inserted come from one `unnest` for each column: one for all would put every row into a buffer first.
+///
 /// If a task is not held as presumed, the division by zero voids everything.
 pub(super) const COMMIT: &str = "WITH head AS (
        UPDATE quillwork.head h
@@ -29,8 +31,8 @@ pub(super) const COMMIT: &str = "WITH head AS (
      ), events AS (
        INSERT INTO quillwork.events
          (position, stream, version, event_id, kind, schema_version, data, meta, recorded_at, hash)
-       SELECT * FROM unnest($8::bigint[], $9::uuid[], $10::bigint[], $11::uuid[], $12::text[], $13::integer[],
-         $14::bytea[], $15::bytea[], $16::bigint[], $17::bytea[])
+       SELECT unnest($8::bigint[]), unnest($9::uuid[]), unnest($10::bigint[]), unnest($11::uuid[]), unnest($12::text[]),
+         unnest($13::integer[]), unnest($14::bytea[]), unnest($15::bytea[]), unnest($16::bigint[]), unnest($17::bytea[])
        WHERE EXISTS (SELECT FROM head)
      ), blobs AS (
        INSERT INTO quillwork.blobs (sha256, bytes, zstd)
@@ -54,8 +56,8 @@ pub(super) const COMMIT: &str = "WITH head AS (
        RETURNING t.stage
      ), inserted AS (
        INSERT INTO quillwork.tasks (stream, stage, handler, tenant, priority, run_at, lease)
-       SELECT * FROM unnest($35::uuid[], $36::integer[], $37::text[], $38::text[], $39::smallint[], $40::bigint[],
-         $41::bigint[])
+       SELECT unnest($35::uuid[]), unnest($36::integer[]), unnest($37::text[]), unnest($38::text[]),
+         unnest($39::smallint[]), unnest($40::bigint[]), unnest($41::bigint[])
        WHERE EXISTS (SELECT FROM head)
      )
      SELECT n.head,

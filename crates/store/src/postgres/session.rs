@@ -10,6 +10,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Executor as _, Postgres, Row as _};
 
 use crate::postgres::place::Place;
+use crate::postgres::writer::{LOCK, SURVEY};
 
 /// How long an answer may take; the server's own limits end a statement before.
 const ANSWER: Duration = Duration::from_secs(40);
@@ -21,8 +22,9 @@ pub(super) const FENCE: &str = "UPDATE quillwork.head SET fence = fence + 1 WHER
 ///
 /// - `synchronous_commit`: what is committed survives the loss of power, whatever the server or the role is set to.
 /// - `idle_in_transaction_session_timeout`: a stopped process must not keep the head locked.
-/// - `plan_cache_mode` and the joins: a plan made for empty tables, or a join made for many rows, reads whole tables.
-///   Each row of a batch is looked up by its key.
+/// - `plan_cache_mode`, the scans and the joins: planning the commit anew takes as long as running it for ten jobs, and
+///   it always comes out the same, because each row of a batch is looked up by its key. A plan made for empty tables, or a
+///   join made for many rows, would read whole tables.
 /// - The sorts: before there are statistics, reading all tasks of a handler and sorting them seems as good as the index
 ///   that has them in order.
 /// - `bytea_output`: what comes back in the text format is read as hexadecimal digits.
@@ -38,7 +40,9 @@ macro_rules! settings {
             $set,
             " lock_timeout = '10s';",
             $set,
-            " plan_cache_mode = force_custom_plan;",
+            " plan_cache_mode = force_generic_plan;",
+            $set,
+            " enable_seqscan = off;",
             $set,
             " enable_hashjoin = off;",
             $set,
@@ -89,7 +93,10 @@ impl Session {
         let conn = place.connect().await?;
         let mut session = Self { conn, place: place.clone(), fence: 0, in_transaction: false };
         if !place.pooled {
-            session.batch(SESSION).await.map_err(|failure| session.reason(failure))?;
+            let prepared =
+                format!("PREPARE quillwork_lock AS {LOCK} PREPARE quillwork_survey (bigint) AS {SURVEY}");
+            let opening = format!("{SESSION}{prepared}");
+            session.batch(&opening).await.map_err(|failure| session.reason(failure))?;
         }
         let raised = session.one(sqlx::query(FENCE)).await.map_err(|failure| session.reason(failure))?;
         session.fence = raised.try_get(0).map_err(|error| place.error(error))?;

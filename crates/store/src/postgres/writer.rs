@@ -21,7 +21,11 @@ use crate::postgres::{claims, leases};
 /// What [`rows::survey`] reads; `$1` is the writer's own lease.
 pub(super) const SURVEY: &str =
     "SELECT h.position, h.hash, h.queue, h.backlog, h.fence, quillwork.clock_ms(),
-       EXISTS (SELECT FROM quillwork.leases l WHERE l.token <> $1 AND l.expires_at >= quillwork.clock_ms())
+       EXISTS (SELECT FROM quillwork.leases l WHERE l.token <> $1 AND l.expires_at >= quillwork.clock_ms()),
+       coalesce((
+         SELECT e.version FROM quillwork.events e WHERE e.stream = '00000000-0000-0000-0000-000000000000'
+         ORDER BY e.version DESC LIMIT 1
+       ), 0)
      FROM quillwork.head h WHERE h.id = 1";
 
 /// A statement of its own: one that also looked would see what was there before it waited.
@@ -113,7 +117,11 @@ impl LogWriter for PostgresWriter {
         }
         let mine = self.lease.map_or(0, |lease| lease.0);
         let mut session = self.session().await?;
-        let seen = session.begin(&format!("{LOCK}{}", SURVEY.replace("$1", &mine.to_string()))).await;
+        let seen = if session.pooled() {
+            session.begin(&format!("{LOCK}{}", SURVEY.replace("$1", &mine.to_string()))).await
+        } else {
+            session.begin(&format!("EXECUTE quillwork_lock; EXECUTE quillwork_survey ({mine})")).await
+        };
         let seen = seen.and_then(|mut rows| rows.pop().ok_or(Failure::Error(sqlx::Error::RowNotFound)));
         let seen = seen.and_then(|row| Ok(rows::survey(&row)?));
         let seen = seen.map(|seen| self.seen(&mut session, seen));

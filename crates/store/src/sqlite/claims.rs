@@ -1,13 +1,17 @@
-//! Waiting tasks, leases and orphans.
+//! Waiting tasks and leases.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use quillwork_app::ports::store::{Claim, LeaseToken, Task, TaskKey};
+use quillwork_app::ports::store::{Claim, LeaseToken, Task};
 use quillwork_domain::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::sqlite::rows::{self, TASK_COLUMNS};
 use crate::turns::{Line, next_share, share, take_turns, unfinished};
+
+/// Delayed tasks that enter the line at once: a few milliseconds of work, and more than slots can take.
+const CALLED_UP: i64 = 4_096;
 
 /// Ends every lease. Whoever owns the data directory knows that all earlier holders are gone.
 pub(super) fn end_leases(conn: &Connection) -> rusqlite::Result<()> {
@@ -32,75 +36,69 @@ pub(super) fn close_lease(conn: &Connection, lease: LeaseToken) -> rusqlite::Res
     conn.execute("DELETE FROM leases WHERE token = ?1", [lease.0]).map(drop)
 }
 
-pub(super) fn orphans(
+/// The leases that are still alive, after those that ran out were ended for good: their holders cannot renew them.
+pub(super) fn end_expired(
     conn: &Connection,
     mine: LeaseToken,
     now: Timestamp,
-    limit: usize,
-) -> rusqlite::Result<Vec<(TaskKey, LeaseToken)>> {
+) -> rusqlite::Result<HashSet<LeaseToken>> {
     let expired = conn
         .prepare_cached("SELECT 1 FROM leases WHERE expires_at < ?1 AND token <> ?2 LIMIT 1")?
         .query_row([now.as_millis(), mine.0], |_| Ok(()))
         .optional()?;
     if expired.is_some() {
-        // Ended for good: from here on its holder cannot renew it.
         conn.execute("DELETE FROM leases WHERE expires_at < ?1 AND token <> ?2", [now.as_millis(), mine.0])?;
     }
-    conn.prepare_cached(
-        "SELECT stream, stage, lease FROM tasks INDEXED BY tasks_held
-         WHERE lease IS NOT NULL AND lease NOT IN (SELECT token FROM leases) LIMIT ?1",
-    )?
-    .query_map([rows_limit(limit)], |row| Ok((rows::key(row)?, LeaseToken(row.get(2)?))))?
-    .collect()
-}
-
-pub(super) fn held(conn: &Connection, lease: LeaseToken) -> rusqlite::Result<Vec<TaskKey>> {
-    conn.prepare_cached("SELECT stream, stage FROM tasks INDEXED BY tasks_held WHERE lease = ?1")?
-        .query_map([lease.0], rows::key)?
+    conn.prepare_cached("SELECT token FROM leases")?
+        .query_map([], |row| row.get(0).map(LeaseToken))?
         .collect()
-}
-
-pub(super) fn held_by_handler(conn: &Connection, handlers: &[Arc<str>]) -> rusqlite::Result<Vec<u64>> {
-    let mut count = conn.prepare_cached(
-        "SELECT count(*) FROM tasks INDEXED BY tasks_held WHERE lease IS NOT NULL AND handler = ?1",
-    )?;
-    handlers.iter().map(|handler| count.query_row([&**handler], |row| row.get(0))).collect()
 }
 
 /// See [`quillwork_app::ports::store::LogWriter::ready`].
 pub(super) fn ready(conn: &Connection, claim: &Claim, now: Timestamp) -> rusqlite::Result<Vec<Task>> {
     let handler = &*claim.handler;
-    let tenants = due_tenants(conn, claim, now)?;
+    call_up(conn, handler, now)?;
+    let tenants = tenants(conn, claim)?;
     let asked = share(claim.limit, tenants.len());
-    let line = |tenant: &String| Ok(Line { tasks: due(conn, handler, tenant, now, asked)?, asked });
+    let line = |tenant: &String| Ok(Line { tasks: waiting(conn, handler, tenant, asked)?, asked });
     let mut lines: Vec<Line> = tenants.iter().map(line).collect::<rusqlite::Result<_>>()?;
     while let Some(asked) = next_share(&lines, claim.limit) {
         for (index, line) in unfinished(&mut lines) {
-            *line = Line { tasks: due(conn, handler, &tenants[index], now, asked)?, asked };
+            *line = Line { tasks: waiting(conn, handler, &tenants[index], asked)?, asked };
         }
     }
     Ok(take_turns(lines, claim.limit))
 }
 
-/// The tenants that have due tasks, in turn, up to the limit of the claim: from tenant to tenant by hopping through the
-/// index, so that nobody's tasks are walked over. If nothing is due, nobody is visited.
-fn due_tenants(conn: &Connection, claim: &Claim, now: Timestamp) -> rusqlite::Result<Vec<String>> {
-    let (handler, last) = (&*claim.handler, &*claim.after);
-    let anything: Option<i64> = conn
+/// Puts delayed tasks whose time has come into the line, the first due first and not too many at once.
+fn call_up(conn: &Connection, handler: &str, now: Timestamp) -> rusqlite::Result<()> {
+    let due = conn
         .prepare_cached(
-            "SELECT run_at FROM tasks INDEXED BY tasks_due
-             WHERE lease IS NULL AND handler = ?1 AND run_at <= ?2 ORDER BY run_at LIMIT 1",
+            "SELECT 1 FROM tasks INDEXED BY tasks_delayed
+             WHERE lease IS NULL AND delayed AND handler = ?1 AND run_at <= ?2 LIMIT 1",
         )?
-        .query_row(params![handler, now.as_millis()], |row| row.get(0))
+        .query_row(params![handler, now.as_millis()], |_| Ok(()))
         .optional()?;
-    let mut found = Vec::new();
-    if anything.is_none() {
-        return Ok(found);
+    if due.is_some() {
+        conn.prepare_cached(
+            "UPDATE tasks SET delayed = 0 WHERE (stream, stage) IN
+               (SELECT stream, stage FROM tasks INDEXED BY tasks_delayed
+                WHERE lease IS NULL AND delayed AND handler = ?1 AND run_at <= ?2 ORDER BY run_at LIMIT ?3)",
+        )?
+        .execute(params![handler, now.as_millis(), CALLED_UP])?;
     }
+    Ok(())
+}
+
+/// The tenants whose tasks wait, in turn, up to the limit of the claim: from tenant to tenant by hopping through the
+/// index, so that nobody's tasks are walked over.
+fn tenants(conn: &Connection, claim: &Claim) -> rusqlite::Result<Vec<String>> {
+    let (handler, last) = (&*claim.handler, &*claim.after);
     let mut hop = conn.prepare_cached(
         "SELECT tenant FROM tasks INDEXED BY tasks_waiting
-         WHERE lease IS NULL AND handler = ?1 AND tenant > ?2 ORDER BY tenant LIMIT 1",
+         WHERE lease IS NULL AND NOT delayed AND handler = ?1 AND tenant > ?2 ORDER BY tenant LIMIT 1",
     )?;
+    let mut found = Vec::new();
     // Once from the tenant that had the last turn to the end, and once from the beginning to him.
     for (start, wrapped) in [(last, false), ("", true)] {
         let mut at = start.to_owned();
@@ -108,47 +106,22 @@ fn due_tenants(conn: &Connection, claim: &Claim, now: Timestamp) -> rusqlite::Re
             && let Some(tenant) = hop.query_row([handler, &at], |row| row.get::<_, String>(0)).optional()?
             && !(wrapped && *tenant > *last)
         {
-            if !due(conn, handler, &tenant, now, 1)?.is_empty() {
-                found.push(tenant.clone());
-            }
+            found.push(tenant.clone());
             at = tenant;
         }
     }
     Ok(found)
 }
 
-/// The due tasks of one tenant. The index orders by priority before time, so each priority is a range of its own: tasks of
-/// the future are never walked over, however many there are.
-fn due(
-    conn: &Connection,
-    handler: &str,
-    tenant: &str,
-    now: Timestamp,
-    limit: usize,
-) -> rusqlite::Result<Vec<Task>> {
-    let mut select = conn.prepare_cached(&format!(
+/// The first of one tenant's line.
+fn waiting(conn: &Connection, handler: &str, tenant: &str, limit: usize) -> rusqlite::Result<Vec<Task>> {
+    conn.prepare_cached(&format!(
         "SELECT {TASK_COLUMNS} FROM tasks INDEXED BY tasks_waiting
-         WHERE lease IS NULL AND handler = ?1 AND tenant = ?2 AND priority = ?3 AND run_at <= ?4
-         ORDER BY run_at, stream, stage LIMIT ?5"
-    ))?;
-    let mut hop = conn.prepare_cached(
-        "SELECT priority FROM tasks INDEXED BY tasks_waiting
-         WHERE lease IS NULL AND handler = ?1 AND tenant = ?2 AND priority < ?3 ORDER BY priority DESC LIMIT 1",
-    )?;
-    let mut tasks: Vec<Task> = Vec::new();
-    let mut below = i64::MAX;
-    while tasks.len() < limit
-        && let Some(priority) = hop.query_row(params![handler, tenant, below], |row| row.get(0)).optional()?
-    {
-        let room = rows_limit(limit - tasks.len());
-        let found =
-            select.query_map(params![handler, tenant, priority, now.as_millis(), room], rows::task)?;
-        for task in found {
-            tasks.push(task?.0);
-        }
-        below = priority;
-    }
-    Ok(tasks)
+         WHERE lease IS NULL AND NOT delayed AND handler = ?1 AND tenant = ?2
+         ORDER BY priority DESC, run_at, stream, stage LIMIT ?3"
+    ))?
+    .query_map(params![handler, tenant, rows_limit(limit)], |row| Ok(rows::task(row)?.0))?
+    .collect()
 }
 
 pub(super) fn next_due(
@@ -157,8 +130,8 @@ pub(super) fn next_due(
     now: Timestamp,
 ) -> rusqlite::Result<Option<Timestamp>> {
     let mut select = conn.prepare_cached(
-        "SELECT run_at FROM tasks INDEXED BY tasks_due
-         WHERE lease IS NULL AND handler = ?1 AND run_at > ?2 ORDER BY run_at LIMIT 1",
+        "SELECT run_at FROM tasks INDEXED BY tasks_delayed
+         WHERE lease IS NULL AND delayed AND handler = ?1 AND run_at > ?2 ORDER BY run_at LIMIT 1",
     )?;
     let mut due: Option<i64> = None;
     for handler in handlers {

@@ -14,10 +14,13 @@ use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    CachedStatement, Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params,
+};
 
 use crate::sqlite::checkpointer::Checkpointer;
 use crate::sqlite::claims;
+use crate::sqlite::held::HeldTasks;
 use crate::sqlite::rows::{self, EVENT_COLUMNS, store_error};
 
 /// About what removing an event writes: a share of its page and of those of its indexes.
@@ -30,14 +33,16 @@ pub struct SqliteWriter {
     conn: Connection,
     checkpointer: Checkpointer,
     backlog: u64,
+    held: HeldTasks,
     queue: Position,
 }
 
 impl SqliteWriter {
     pub(super) fn new(conn: Connection, checkpointer: Checkpointer) -> rusqlite::Result<Self> {
         let backlog = conn.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0))?;
+        let held = HeldTasks::load(&conn)?;
         let queue = head(&conn)?.position;
-        Ok(Self { conn, checkpointer, backlog, queue })
+        Ok(Self { conn, checkpointer, backlog, held, queue })
     }
 }
 
@@ -50,7 +55,8 @@ impl LogWriter for SqliteWriter {
     async fn survey(&mut self) -> Result<Survey, StoreError> {
         let head = head(&self.conn).map_err(store_error)?;
         let (backlog, queue) = (self.backlog, self.queue);
-        Ok(Survey { head, backlog, queue, now: clock::now(), shared: false })
+        let controls = self.version(StreamId::Queues).await?;
+        Ok(Survey { head, backlog, queue, controls, now: clock::now(), shared: false })
     }
 
     /// Others are out as it is.
@@ -73,8 +79,11 @@ impl LogWriter for SqliteWriter {
         }
         let mut lost = Vec::new();
         let mut backlog = self.backlog;
+        // What was due when the batch was planned need not wait for its time.
+        let now = batch.entries.last().map_or_else(clock::now, |last| last.recorded.recorded_at);
+        let mut tasks = TaskStatements::prepare(&tx, now).map_err(commit_error)?;
         for write in &batch.tasks {
-            let changed = write_task(&tx, write).map_err(commit_error)?;
+            let changed = tasks.write(write).map_err(commit_error)?;
             if changed != 1 {
                 lost.push(write_key(write));
                 continue;
@@ -88,8 +97,10 @@ impl LogWriter for SqliteWriter {
         if !lost.is_empty() {
             return Err(CommitError::Fenced(lost));
         }
+        drop(tasks);
         tx.commit().map_err(commit_error)?;
         self.backlog = backlog;
+        self.held.follow(&batch.tasks);
         if batch.adds_to_queue() {
             self.queue = batch.entries.last().map_or(expected.position, |last| last.recorded.position);
         }
@@ -145,7 +156,7 @@ impl LogWriter for SqliteWriter {
     }
 
     async fn held_by_handler(&mut self, handlers: &[Arc<str>]) -> Result<Vec<u64>, StoreError> {
-        claims::held_by_handler(&self.conn, handlers).map_err(store_error)
+        self.held.by_handler(&self.conn, handlers).map_err(store_error)
     }
 
     async fn handlers(&mut self) -> Result<Vec<String>, StoreError> {
@@ -175,11 +186,12 @@ impl LogWriter for SqliteWriter {
         mine: LeaseToken,
         limit: usize,
     ) -> Result<Vec<(TaskKey, LeaseToken)>, StoreError> {
-        claims::orphans(&self.conn, mine, clock::now(), limit).map_err(store_error)
+        let alive = claims::end_expired(&self.conn, mine, clock::now()).map_err(store_error)?;
+        Ok(self.held.orphans(&alive, limit))
     }
 
     async fn held(&mut self, lease: LeaseToken) -> Result<Vec<TaskKey>, StoreError> {
-        claims::held(&self.conn, lease).map_err(store_error)
+        Ok(self.held.by(lease))
     }
 
     async fn replace_queue(
@@ -187,20 +199,23 @@ impl LogWriter for SqliteWriter {
         tasks: &[(Task, Option<LeaseToken>)],
         keys: &[(IdempotencyKey, KeyOwner)],
     ) -> Result<(), StoreError> {
+        let now = clock::now();
         let mut replace = || {
             let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             tx.execute_batch("DELETE FROM tasks; DELETE FROM idempotency_keys;")?;
+            let mut statements = TaskStatements::prepare(&tx, now)?;
             for (task, lease) in tasks {
-                insert_task(&tx, task, *lease)?;
+                statements.insert(task, *lease)?;
             }
+            drop(statements);
             for (key, owner) in keys {
                 insert_key(&tx, key, owner)?;
             }
-            let head = head(&tx)?;
+            let (head, held) = (head(&tx)?, HeldTasks::load(&tx)?);
             tx.commit()?;
-            Ok(head.position)
+            Ok((head.position, held))
         };
-        self.queue = replace().map_err(store_error)?;
+        (self.queue, self.held) = replace().map_err(store_error)?;
         self.backlog = tasks.len() as u64;
         Ok(())
     }
@@ -276,44 +291,66 @@ fn insert_key(tx: &Transaction<'_>, key: &IdempotencyKey, owner: &KeyOwner) -> r
         .execute(params![key.tenant, key.key, owner.job.0.as_bytes(), owner.digest.0])
 }
 
-fn insert_task(tx: &Transaction<'_>, task: &Task, lease: Option<LeaseToken>) -> rusqlite::Result<usize> {
-    tx.prepare_cached(
-        "INSERT INTO tasks (stream, stage, handler, tenant, priority, run_at, lease) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute(params![
-        task.key.job.0.as_bytes(),
-        task.key.stage.0,
-        &*task.handler,
-        &*task.tenant,
-        task.priority,
-        task.run_at.as_millis(),
-        lease.map(|lease| lease.0),
-    ])
+/// The statements for tasks, looked up once for a batch.
+struct TaskStatements<'a> {
+    insert: CachedStatement<'a>,
+    update: CachedStatement<'a>,
+    delete: CachedStatement<'a>,
+    /// Tasks for a later time are delayed.
+    now: Timestamp,
 }
 
-/// Writes one task; returns how many rows that changed: 0 if it is not held as presumed.
-fn write_task(tx: &Transaction<'_>, write: &TaskWrite) -> rusqlite::Result<usize> {
-    match write {
-        TaskWrite::Insert { task, lease } => insert_task(tx, task, *lease),
-        TaskWrite::Move { key, held_by, lease, run_at } => {
-            let (anyone, holder) = presumed(*held_by);
-            tx.prepare_cached(
-                "UPDATE tasks SET lease = ?5, run_at = coalesce(?6, run_at)
+impl<'a> TaskStatements<'a> {
+    fn prepare(tx: &'a Transaction<'_>, now: Timestamp) -> rusqlite::Result<Self> {
+        Ok(Self {
+            insert: tx.prepare_cached(
+                "INSERT INTO tasks (stream, stage, handler, tenant, priority, run_at, delayed, lease)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?,
+            update: tx.prepare_cached(
+                "UPDATE tasks SET lease = ?5, run_at = coalesce(?6, run_at), delayed = coalesce(?7, delayed)
                  WHERE stream = ?1 AND stage = ?2 AND (?3 OR lease IS ?4)",
-            )?
-            .execute(params![
-                key.job.0.as_bytes(),
-                key.stage.0,
-                anyone,
-                holder,
-                lease.map(|lease| lease.0),
-                run_at.map(Timestamp::as_millis),
-            ])
-        }
-        TaskWrite::Delete { key, held_by } => {
-            let (anyone, holder) = presumed(*held_by);
-            tx.prepare_cached("DELETE FROM tasks WHERE stream = ?1 AND stage = ?2 AND (?3 OR lease IS ?4)")?
-                .execute(params![key.job.0.as_bytes(), key.stage.0, anyone, holder])
+            )?,
+            delete: tx.prepare_cached(
+                "DELETE FROM tasks WHERE stream = ?1 AND stage = ?2 AND (?3 OR lease IS ?4)",
+            )?,
+            now,
+        })
+    }
+
+    fn insert(&mut self, task: &Task, lease: Option<LeaseToken>) -> rusqlite::Result<usize> {
+        self.insert.execute(params![
+            task.key.job.0.as_bytes(),
+            task.key.stage.0,
+            &*task.handler,
+            &*task.tenant,
+            task.priority,
+            task.run_at.as_millis(),
+            task.run_at > self.now,
+            lease.map(|lease| lease.0),
+        ])
+    }
+
+    /// Writes one task; returns how many rows that changed: 0 if it is not held as presumed.
+    fn write(&mut self, write: &TaskWrite) -> rusqlite::Result<usize> {
+        match write {
+            TaskWrite::Insert { task, lease } => self.insert(task, *lease),
+            TaskWrite::Move { key, held_by, lease, run_at } => {
+                let (anyone, holder) = presumed(*held_by);
+                self.update.execute(params![
+                    key.job.0.as_bytes(),
+                    key.stage.0,
+                    anyone,
+                    holder,
+                    lease.map(|lease| lease.0),
+                    run_at.map(Timestamp::as_millis),
+                    run_at.map(|run_at| run_at > self.now),
+                ])
+            }
+            TaskWrite::Delete { key, held_by } => {
+                let (anyone, holder) = presumed(*held_by);
+                self.delete.execute(params![key.job.0.as_bytes(), key.stage.0, anyone, holder])
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/sqlite/log/0001_create_log.sql"),
     include_str!("../../../../migrations/sqlite/log/0002_tenants_and_held_tasks.sql"),
     include_str!("../../../../migrations/sqlite/log/0003_archived_runs.sql"),
+    include_str!("../../../../migrations/sqlite/log/0004_delayed_tasks.sql"),
 ];
 
 /// Brings the file to the newest schema. Refuses a file that is not ours or is newer than this program.

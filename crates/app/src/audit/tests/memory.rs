@@ -149,7 +149,7 @@ impl Memory {
         let since = first.map_or(now, |event| event.recorded_at);
         let mut open = |stage: StageIndex, submitted: &JobSubmitted, run_at: Timestamp| {
             let key = TaskKey { job, stage };
-            let handler = submitted.plan.get(stage).unwrap().handler.as_str().into();
+            let handler = submitted.plan.get(stage).unwrap().handler.clone();
             self.tasks.insert(
                 key,
                 (Task { key, handler, tenant: "default".into(), priority: submitted.priority, run_at }, None),

@@ -2,21 +2,22 @@
 //!
 //! Only events that end a job are asked for; in them the line that names the kind is looked at, and the stream's name.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::collect::{End, Note};
 use super::connection::{CallError, Target};
-use super::load::find;
+use super::submit::find;
 
 /// Pause before a new connection after one that ended.
 const RECONNECT: Duration = Duration::from_millis(200);
 
 /// Reports the end of every job after `position`, for ever; after a break it goes on where it was.
-pub(super) async fn follow(target: Target, position: u64, notes: UnboundedSender<Note>) {
+pub(super) async fn follow(target: Target, position: u64, notes: Sender<Note>) {
     let mut scanner = Scanner { position, ..Scanner::default() };
     loop {
         let error = read(&target, &mut scanner, &notes).await;
@@ -28,17 +29,13 @@ pub(super) async fn follow(target: Target, position: u64, notes: UnboundedSender
                 CallError::Broken(what) => format!("events: broken {what}"),
             };
             // Nobody listening means that it is over.
-            let _ = notes.send(Note::Trouble(kind));
+            let _ = notes.send(Note::Trouble(kind)).await;
         }
         tokio::time::sleep(RECONNECT).await;
     }
 }
 
-async fn read(
-    target: &Target,
-    scanner: &mut Scanner,
-    notes: &UnboundedSender<Note>,
-) -> Result<(), CallError> {
+async fn read(target: &Target, scanner: &mut Scanner, notes: &Sender<Note>) -> Result<(), CallError> {
     let mut connection = target.connect().await?;
     let path = format!("/v1/events?after={}&kinds=JobCompleted,JobFailed,JobCancelled", scanner.position);
     let mut body = connection.stream(&path).await?;
@@ -47,10 +44,12 @@ async fn read(
         let frame = frame.map_err(|_| CallError::Broken("stream"))?;
         let Some(bytes) = frame.data_ref() else { continue };
         let at = Instant::now();
-        scanner.scan(bytes, |job, end| {
+        let mut ends = Vec::new();
+        scanner.scan(bytes, |job, end| ends.push((job, end)));
+        if !ends.is_empty() {
             // As above.
-            let _ = notes.send(Note::Ended { job, end, at });
-        });
+            let _ = notes.send(Note::Ended { ends, at }).await;
+        }
     }
     Ok(())
 }

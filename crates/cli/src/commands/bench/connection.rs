@@ -1,5 +1,6 @@
 //! One keep-alive connection, as cheap as it gets: the generator's own work is part of what is measured.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -17,10 +19,25 @@ use crate::client::Server;
 /// Where to connect.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    address: String,
+    place: Place,
     host: HeaderValue,
     /// What stands before every path; most often nothing.
     prefix: String,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Address(String),
+    /// A fake server in this process, which is given one end of each connection.
+    #[cfg(test)]
+    Fake(tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>),
+}
+
+/// A request. Without a body it is a GET, with one a POST of JSON.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) path: Cow<'static, str>,
+    pub(super) body: Option<Bytes>,
 }
 
 /// A connection, with the task that drives it.
@@ -48,13 +65,36 @@ impl Target {
         let host = url.host_str().filter(|_| url.scheme() == "http")?;
         let address = format!("{host}:{}", url.port_or_known_default()?);
         let host = HeaderValue::from_str(&address).ok()?;
-        Some(Self { address, host, prefix: url.path().trim_end_matches('/').to_owned() })
+        let prefix = url.path().trim_end_matches('/').to_owned();
+        Some(Self { place: Place::Address(address), host, prefix })
+    }
+
+    #[cfg(test)]
+    pub(super) fn fake(server: tokio::sync::mpsc::UnboundedSender<tokio::io::DuplexStream>) -> Self {
+        Self { place: Place::Fake(server), host: HeaderValue::from_static("fake"), prefix: String::new() }
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, CallError> {
-        let stream = TcpStream::connect(&self.address).await.map_err(|_| CallError::Broken("connect"))?;
-        // Only a matter of speed.
-        let _ = stream.set_nodelay(true);
+        match &self.place {
+            Place::Address(address) => {
+                let stream = TcpStream::connect(address).await.map_err(|_| CallError::Broken("connect"))?;
+                // Only a matter of speed.
+                let _ = stream.set_nodelay(true);
+                self.talk(stream).await
+            }
+            #[cfg(test)]
+            Place::Fake(server) => {
+                let (ours, theirs) = tokio::io::duplex(4_096);
+                server.send(theirs).map_err(|_| CallError::Broken("connect"))?;
+                self.talk(ours).await
+            }
+        }
+    }
+
+    async fn talk(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<Connection, CallError> {
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|_| CallError::Broken("connect"))?;
         let mut driver = JoinSet::new();
@@ -67,10 +107,15 @@ impl Target {
 }
 
 impl Connection {
-    /// Posts JSON, and returns the body of a good answer.
-    pub(super) async fn post(&mut self, path: &str, body: Bytes) -> Result<Bytes, CallError> {
-        let request =
-            self.request(Method::POST, path).header(CONTENT_TYPE, "application/json").body(Full::new(body));
+    /// Makes a call, and returns the body of a good answer.
+    pub(super) async fn call(&mut self, call: &Call) -> Result<Bytes, CallError> {
+        let request = match &call.body {
+            Some(body) => self
+                .request(Method::POST, &call.path)
+                .header(CONTENT_TYPE, "application/json")
+                .body(Full::new(body.clone())),
+            None => self.request(Method::GET, &call.path).body(Full::default()),
+        };
         let answer = self.send(request).await?;
         let body = answer.into_body().collect().await.map_err(|_| CallError::Broken("answer"))?;
         Ok(body.to_bytes())

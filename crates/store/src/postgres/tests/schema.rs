@@ -108,7 +108,8 @@ async fn commits_are_durable_whatever_the_server_is_set_to() {
             ("transaction_isolation", "read committed"),
             ("transaction_read_only", "off"),
             ("idle_in_transaction_session_timeout", "2s"),
-            ("plan_cache_mode", "force_custom_plan"),
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
         ] {
             let query = sqlx::query("SELECT current_setting($1)").bind(setting);
             let value: String = sqlx::Row::get(&session.one(query).await.unwrap(), 0);

@@ -1,0 +1,195 @@
+//! Who and why, as stored beside each event: a few dozen bytes, because every event has them.
+//!
+//! ```text
+//! 1 byte    version of this form, 1
+//! 1 byte    flags: 1 = there is a causation id, 2 = there is a traceparent
+//! 16 bytes  correlation id
+//! 16 bytes  causation id, if there is one
+//! texts     actor, tenant, and the traceparent if there is one: each its length as 2 bytes, little-endian, and UTF-8
+//! ```
+//!
+//! Logs from before this form hold the same as a JSON object, which is still read.
+
+use uuid::Uuid;
+
+use crate::envelope::Meta;
+
+/// The first byte of this form. A JSON object begins with another one.
+const FORM: u8 = 1;
+
+const HAS_CAUSATION: u8 = 1;
+const HAS_TRACEPARENT: u8 = 2;
+
+/// Stored bytes that are no meta data, or a text that is too long to be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    #[error("{0} has {1} bytes; at most 65535 can be stored")]
+    TooLong(&'static str, usize),
+    #[error("its meta data is of form {0}, which is not known; a newer version may have written it")]
+    UnknownForm(u8),
+    #[error("its meta data is not as it was written")]
+    Malformed,
+}
+
+/// Writes who and why.
+pub fn encode_meta(meta: &Meta) -> Result<Vec<u8>, MetaError> {
+    let traceparent = meta.traceparent.as_deref();
+    let texts = meta.actor.len() + meta.tenant.len() + traceparent.map_or(0, str::len);
+    let mut out = Vec::with_capacity(40 + texts);
+    let mut flags = 0;
+    if meta.causation_id.is_some() {
+        flags |= HAS_CAUSATION;
+    }
+    if traceparent.is_some() {
+        flags |= HAS_TRACEPARENT;
+    }
+    out.extend([FORM, flags]);
+    out.extend(meta.correlation_id.as_bytes());
+    if let Some(causation_id) = meta.causation_id {
+        out.extend(causation_id.as_bytes());
+    }
+    let texts = [
+        ("the actor", Some(&*meta.actor)),
+        ("the tenant", Some(&*meta.tenant)),
+        ("the traceparent", traceparent),
+    ];
+    for (name, text) in texts {
+        let Some(text) = text else { continue };
+        let length = u16::try_from(text.len()).map_err(|_| MetaError::TooLong(name, text.len()))?;
+        out.extend(length.to_le_bytes());
+        out.extend(text.as_bytes());
+    }
+    Ok(out)
+}
+
+/// Reads what [`encode_meta`] wrote, now or in the past, and nothing else: the hash chain covers the values, so other
+/// bytes for the same values would go unnoticed.
+pub fn decode_meta(stored: &[u8]) -> Result<Meta, MetaError> {
+    match stored.first() {
+        Some(b'{') => decode_json(stored),
+        Some(&FORM) => Bytes(&stored[1..]).meta().ok_or(MetaError::Malformed),
+        Some(form) => Err(MetaError::UnknownForm(*form)),
+        None => Err(MetaError::Malformed),
+    }
+}
+
+fn decode_json(stored: &[u8]) -> Result<Meta, MetaError> {
+    let meta: Meta = serde_json::from_slice(stored).map_err(|_| MetaError::Malformed)?;
+    let again = serde_json::to_vec(&meta).map_err(|_| MetaError::Malformed)?;
+    if again == stored { Ok(meta) } else { Err(MetaError::Malformed) }
+}
+
+/// What is left to read.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn meta(mut self) -> Option<Meta> {
+        let [flags] = self.array()?;
+        if flags & !(HAS_CAUSATION | HAS_TRACEPARENT) != 0 {
+            return None;
+        }
+        let correlation_id = Uuid::from_bytes(self.array()?);
+        let causation_id = match flags & HAS_CAUSATION {
+            0 => None,
+            _ => Some(Uuid::from_bytes(self.array()?)),
+        };
+        let actor = self.text()?.into();
+        let tenant = self.text()?.into();
+        let traceparent = match flags & HAS_TRACEPARENT {
+            0 => None,
+            _ => Some(self.text()?.to_owned()),
+        };
+        self.0.is_empty().then_some(Meta { actor, tenant, correlation_id, causation_id, traceparent })
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let length = u16::from_le_bytes(self.array()?);
+        let (text, rest) = self.0.split_at_checked(usize::from(length))?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn meta(causation_id: Option<Uuid>, traceparent: Option<String>) -> Meta {
+        Meta {
+            actor: "client".into(),
+            tenant: "default".into(),
+            correlation_id: Uuid::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+            causation_id,
+            traceparent,
+        }
+    }
+
+    /// Frozen: logs hold these bytes.
+    #[test]
+    fn the_form() {
+        let hex = |meta: &Meta| -> String {
+            encode_meta(meta).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let correlation = "0102030405060708090a0b0c0d0e0f10";
+        let (client, tenant) = ("0600636c69656e74", "070064656661756c74");
+        assert_eq!(hex(&meta(None, None)), format!("0100{correlation}{client}{tenant}"));
+        let caused = meta(Some(Uuid::from_u128(0xff)), Some("00-ab".into()));
+        let causation = "000000000000000000000000000000ff";
+        assert_eq!(hex(&caused), format!("0103{correlation}{causation}{client}{tenant}050030302d6162"));
+    }
+
+    #[test]
+    fn the_older_form_is_read_if_it_is_as_it_was_written() {
+        let id = "01020304-0506-0708-090a-0b0c0d0e0f10";
+        let json = format!(r#"{{"actor":"client","tenant":"default","correlation_id":"{id}"}}"#);
+        assert_eq!(decode_meta(json.as_bytes()).unwrap(), meta(None, None));
+        assert!(decode_meta(json.replace('-', "").as_bytes()).is_err());
+        assert!(decode_meta(b"{").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_refused_by_name() {
+        let long = Meta { actor: "x".repeat(65_536).into(), ..meta(None, None) };
+        assert!(encode_meta(&long).unwrap_err().to_string().contains("actor"));
+        assert!(decode_meta(&[9]).unwrap_err().to_string().contains("form 9"));
+    }
+
+    proptest! {
+        #[test]
+        fn comes_back_and_is_the_only_form_of_its_values(
+            actor in ".{0,40}", tenant in ".{0,40}", traceparent in prop::option::of(".{0,60}"),
+            correlation in any::<u128>(), causation in prop::option::of(any::<u128>()),
+            at in any::<prop::sample::Index>(), byte in any::<u8>(),
+        ) {
+            let meta = Meta {
+                actor: actor.as_str().into(),
+                tenant: tenant.as_str().into(),
+                correlation_id: Uuid::from_u128(correlation),
+                causation_id: causation.map(Uuid::from_u128),
+                traceparent,
+            };
+            let stored = encode_meta(&meta).unwrap();
+            prop_assert_eq!(&decode_meta(&stored).unwrap(), &meta);
+            let mut damaged = stored.clone();
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+            if damaged != stored && let Ok(other) = decode_meta(&damaged) {
+                prop_assert_ne!(other, meta);
+            }
+            prop_assert!(decode_meta(&stored[..stored.len() - 1]).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = decode_meta(&bytes);
+        }
+    }
+}

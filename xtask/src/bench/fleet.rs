@@ -1,0 +1,35 @@
+//! Several processes on one PostgreSQL.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use quillwork_test_servers::Postgres;
+
+use super::figures::{Fleet, Runs};
+use super::measure::Stand;
+use super::options::Extent;
+use super::store::closed_loop;
+use super::targets::CONNECTIONS;
+use crate::report;
+
+/// One, two and four processes. The first one of each has the API.
+const FLEETS: [&[&str]; 3] = [&["up"], &["up", "worker"], &["api", "worker", "worker", "projector"]];
+
+/// Each fleet several times, in turn, because the speed of a machine drifts.
+pub(super) fn measure(binary: &Path, postgres: &Postgres, extent: Extent) -> Result<Vec<Fleet>> {
+    let mut runs = FLEETS.map(|_| Vec::new());
+    for _ in 0..extent.repeats {
+        for (roles, runs) in FLEETS.iter().zip(&mut runs) {
+            let stand = Stand::new(binary, Some(postgres), roles)?;
+            let order = closed_loop(&stand, CONNECTIONS, 1, extent.run.as_secs_f64())?;
+            let run = stand.run(&order)?;
+            report(&format!("{}: {:.0} jobs/s", roles.join(", "), run.jobs.jobs_per_second));
+            runs.push(run);
+        }
+    }
+    let fleet = |(roles, runs): (&&[&str], Vec<_>)| {
+        let runs = Runs::new(runs).context("nothing is to be measured")?;
+        Ok(Fleet { roles: roles.iter().map(|role| (*role).to_owned()).collect(), runs })
+    };
+    FLEETS.iter().zip(runs).map(fleet).collect()
+}

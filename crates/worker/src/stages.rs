@@ -36,7 +36,7 @@ pub fn all(providers: &Providers) -> Vec<StageHandler> {
         StageHandler {
             name: "echo",
             // It waits for nothing: more at once means fuller commits.
-            default_concurrency: 256,
+            default_concurrency: 768,
             check_settings: check::<echo::Settings>,
             stage: Arc::new(echo::Echo),
         },

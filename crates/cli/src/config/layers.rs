@@ -17,9 +17,6 @@ use crate::stages;
 
 const PREFIX: &str = "QUILLWORK_";
 
-/// Stages of `echo` that run at once in a process by default, if the store is a server.
-const ECHO_ON_A_SERVER: u32 = 768;
-
 /// Variables that are no settings: read elsewhere.
 const OTHER_VARIABLES: [&str; 2] = ["QUILLWORK_SERVER", "QUILLWORK_CONFIG"];
 
@@ -109,8 +106,7 @@ fn finish(mut values: BTreeMap<String, (Value, Origin)>) -> Result<Config, Confi
     if let (Some(url), Some((value, _))) = (&settings.redis, values.get_mut("redis")) {
         *value = Value::String(url.to_string());
     }
-    let mut config = Config { settings, values };
-    config.suit_the_store();
+    let config = Config { settings, values };
     let plans = config.settings.plans().map_err(|(key, reason)| config.wrong(&key, reason))?;
     if !plans.contains_key(&config.settings.default_pipeline) {
         let known: Vec<&str> = plans.keys().map(String::as_str).collect();
@@ -158,19 +154,6 @@ impl Config {
     /// True if nobody has set `key`.
     pub(crate) fn is_default(&self, key: &str) -> bool {
         self.values.get(key).is_none_or(|(_, origin)| *origin == Origin::Default)
-    }
-
-    /// A commit takes longer on a server than in a file, so that it takes more stages at once to keep it busy. Of the built-in
-    /// handlers only `echo` is fast enough for that to matter.
-    fn suit_the_store(&mut self) {
-        const KEY: &str = "stages.echo.concurrency";
-        if self.settings.postgres_url().is_some()
-            && self.is_default(KEY)
-            && let Some(echo) = self.settings.stages.get_mut("echo")
-        {
-            echo.concurrency = Some(ECHO_ON_A_SERVER);
-            self.values.insert(KEY.to_owned(), (Value::Integer(ECHO_ON_A_SERVER.into()), Origin::Default));
-        }
     }
 
     /// True if `key` was given as a flag.

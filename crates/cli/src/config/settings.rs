@@ -277,7 +277,7 @@ impl Default for Settings {
             stages: BTreeMap::from([
                 ("research".into(), concurrency(4)),
                 ("generation".into(), concurrency(4)),
-                ("echo".into(), concurrency(256)),
+                ("echo".into(), concurrency(768)),
             ]),
             pipelines: BTreeMap::from([
                 ("article".into(), pipeline(&["research", "generation"])),

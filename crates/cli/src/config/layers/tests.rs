@@ -43,7 +43,7 @@ fn tables_are_merged_and_lists_replaced() {
     assert_eq!(plans["article"].len(), 1);
     assert_eq!(plans["own"].stages()[0].max_attempts, 7);
     assert_eq!(config.settings.stages["research"].concurrency, Some(9));
-    assert_eq!(config.settings.stages["echo"].concurrency, Some(256));
+    assert_eq!(config.settings.stages["echo"].concurrency, Some(768));
 }
 
 #[test]
@@ -119,14 +119,6 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
-fn a_default_suits_the_store_and_gives_way_to_what_is_set() {
-    let echo = |file: &str| load_text(file, &[], &vec![]).unwrap().settings.stages["echo"].concurrency;
-    assert_eq!(echo(""), Some(256));
-    assert_eq!(echo("store = 'postgres://h/d'"), Some(768));
-    assert_eq!(echo("store = 'postgres://h/d'\n[stages.echo]\nconcurrency = 5"), Some(5));
-}
-
-#[test]
 fn a_password_is_not_shown() {
     for (url, shown) in [
         ("postgres://u:secret@h:5432/d?sslmode=require", "postgres://u:***@h:5432/d?sslmode=require"),
@@ -145,7 +137,7 @@ fn a_rate_keeps_what_else_is_known_of_its_handler() {
     let variables = [("QUILLWORK_STAGES__ECHO__BURST", "7")];
     let config = load_text("[stages.echo]\nrate = '60/min'", &variables, &vec![]).unwrap();
     let echo = config.settings.stages["echo"];
-    assert_eq!((echo.concurrency, echo.burst), (Some(256), Some(7)));
+    assert_eq!((echo.concurrency, echo.burst), (Some(768), Some(7)));
     let rate = echo.start_rate().unwrap().unwrap();
     assert_eq!((rate.interval_micros(), rate.burst()), (1_000_000, 7));
     assert_eq!(config.settings.stages["research"].start_rate(), Ok(None));

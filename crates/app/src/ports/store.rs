@@ -249,6 +249,8 @@ pub trait LogWriter: Send {
     ///
     /// Tenants take turns: the first task of each tenant, in the order of their names beginning after `after`, then the
     /// second of each, and so on. The tasks of one tenant come by priority, then time, then job.
+    ///
+    /// Time does not run back: what was due at an earlier call, or when it was committed, may stay so.
     async fn ready(&mut self, claims: &[Claim], now: Timestamp) -> Result<Vec<Vec<Task>>, StoreError>;
 
     /// The time of the first task of these handlers that waits for a time after `now`.

@@ -27,4 +27,4 @@ mod work;
 
 pub use handle::{Accepted, Caller, Controlled, Engine, Refusal, Submission};
 pub use start::{EngineConfig, EngineGone, EngineThread, StartError, start};
-pub use work::{Outcome, PackedOutput, StageRun, WorkerPort};
+pub use work::{FinishedStep, Outcome, PackedOutput, StageRun, WorkerPort};

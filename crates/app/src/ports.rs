@@ -4,6 +4,9 @@
 //! They know a protocol or a dialect and decide nothing.
 
 pub mod cache;
+pub mod call;
+pub mod fetch;
+pub mod model;
 pub mod provider;
 pub mod rate_limiter;
 pub mod search;

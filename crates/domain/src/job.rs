@@ -21,8 +21,8 @@ mod topic;
 pub use command::Command;
 pub use decide::{MAX_STEPS, decide};
 pub use event::{
-    Event, JobCancelled, JobCompleted, JobFailed, JobRetried, JobSubmitted, StageCompleted, StageFailed,
-    StageStarted, StepRecorded, Usage,
+    Event, JobCancelled, JobCompleted, JobFailed, JobRetried, JobSubmitted, Spent, StageCompleted,
+    StageFailed, StageStarted, StepRecorded, Usage,
 };
 pub use evolve::evolve;
 pub use failure::{ErrorClass, JobError};

@@ -5,8 +5,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for developers that prints")]
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use quillwork_app::ports::call::Call;
 use quillwork_app::ports::provider::{ProviderError, Unwatched};
 use quillwork_app::ports::search::{Query, Search};
 use quillwork_app::ports::writer::{Brief, Writer};
@@ -38,7 +39,7 @@ async fn main() -> Result<(), ProviderError> {
     );
     let started = Instant::now();
     let query = Query { topic: topic.clone(), max_sources: 6, max_passages: 12 };
-    let findings = corpus.search(&query, &Unwatched).await?;
+    let findings = corpus.search(&query, &Call::within(Duration::from_secs(600)), &Unwatched).await?;
     eprintln!("searched in {:?}: {} sources", started.elapsed(), findings.sources.len());
     for source in &findings.sources {
         let scores: Vec<f32> = source.passages.iter().map(|passage| passage.score).collect();

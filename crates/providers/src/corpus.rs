@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use quillwork_app::ports::call::Call;
 use quillwork_app::ports::provider::{Progress, ProviderError};
 use quillwork_app::ports::search::{Findings, Query, Search, Searched, Skipped};
 use tokio::sync::Mutex;
@@ -136,7 +137,16 @@ impl Corpus {
 
 #[async_trait]
 impl Search for Corpus {
-    async fn search(&self, query: &Query, progress: &dyn Progress) -> Result<Findings, ProviderError> {
+    fn name(&self) -> &str {
+        "corpus"
+    }
+
+    async fn search(
+        &self,
+        query: &Query,
+        _: &Call,
+        progress: &dyn Progress,
+    ) -> Result<Findings, ProviderError> {
         let fresh = self.fresh(progress).await?;
         let (searcher, wanted) = (fresh.clone(), query.clone());
         let sources = watched(progress, "searching the corpus", move |_| {

@@ -4,12 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use quillwork_app::engine::{Engine, StageRun};
+use quillwork_app::engine::{Engine, FinishedStep, StageRun};
 use quillwork_app::payload::{pack, unpack};
+use quillwork_app::ports::call::{CacheUse, Call};
 use quillwork_app::ports::provider::Progress;
 use quillwork_app::progress::StageProgress;
 use quillwork_domain::id::{Attempt, JobId};
-use quillwork_domain::job::ErrorClass;
+use quillwork_domain::job::{ErrorClass, Spent};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +63,16 @@ impl StageContext {
         W: FnOnce() -> F,
         F: Future<Output = Result<T, StageError>>,
     {
+        self.paid_step(key, async || work().await.map(|result| (result, None))).await
+    }
+
+    /// Like [`StageContext::step`], for work that is billed: what it cost is recorded together with its result.
+    pub async fn paid_step<T, W, F>(&self, key: &str, work: W) -> Result<T, StageError>
+    where
+        T: Serialize + DeserializeOwned,
+        W: FnOnce() -> F,
+        F: Future<Output = Result<(T, Option<Spent>), StageError>>,
+    {
         if let Some(step) = self.run.steps.iter().find(|step| step.key == key) {
             let json = unpack(self.engine.feed().reader().as_ref(), &step.output)
                 .await
@@ -70,21 +81,31 @@ impl StageContext {
                 StageError::permanent(format!("recorded step {key:?} has another shape: {error}"))
             });
         }
-        let result = work().await?;
+        let (result, spent) = work().await?;
         let json = serde_json::value::to_raw_value(&result).map_err(|error| {
             StageError::permanent(format!("step {key:?} cannot be written as JSON: {error}"))
         })?;
-        let (output, blob) = pack(json)
+        let (payload, blob) = pack(json)
             .map_err(|error| StageError::permanent(format!("step {key:?} cannot be compressed: {error}")))?;
         let StageRun { job, stage, attempt, .. } = self.run;
-        let recorded = self.engine.record_step(job, stage, attempt, key.to_owned(), output, blob).await;
-        if recorded {
+        let step = FinishedStep { key: key.to_owned(), payload, blob, spent };
+        if self.engine.record_step(job, stage, attempt, step).await {
             Ok(result)
         } else {
             Err(StageError::new(
                 ErrorClass::Lost,
                 format!("step {key:?} was not recorded: the attempt is over"),
             ))
+        }
+    }
+
+    /// What a call to a provider from this attempt carries.
+    pub fn call(&self, cache: CacheUse) -> Call {
+        Call {
+            deadline: self.deadline,
+            cancel: self.run.cancel.clone(),
+            cache,
+            tenant: self.run.meta.tenant.clone(),
         }
     }
 

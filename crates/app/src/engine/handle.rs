@@ -6,7 +6,6 @@ use std::time::Duration;
 use quillwork_domain::envelope::Meta;
 use quillwork_domain::id::{Attempt, JobId, Position, Version};
 use quillwork_domain::job::{Command, JobSubmitted, Rejection, Status};
-use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::StageIndex;
 use quillwork_domain::queue::{Control, QueueCommand};
 use tokio::sync::mpsc::error::TrySendError;
@@ -16,9 +15,9 @@ use uuid::Uuid;
 use crate::engine::admission::Admission;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::hints::Hints;
-use crate::engine::work::{Outcome, Report};
+use crate::engine::work::{FinishedStep, Outcome, Report};
 use crate::feed::Feed;
-use crate::ports::store::{Blob, IdempotencyKey, Notice};
+use crate::ports::store::{IdempotencyKey, Notice};
 use crate::progress::ProgressBoard;
 
 /// Who asks, and under which request.
@@ -223,12 +222,10 @@ impl Engine {
         job: JobId,
         stage: StageIndex,
         attempt: Attempt,
-        key: String,
-        output: Payload,
-        blob: Option<Blob>,
+        step: FinishedStep,
     ) -> bool {
         let (reply, durable) = oneshot::channel();
-        let report = Report::Step { job, stage, attempt, key, output, blob, reply };
+        let report = Report::Step { job, stage, attempt, step, reply };
         self.reports.send(report).is_ok() && durable.await.unwrap_or(false)
     }
 

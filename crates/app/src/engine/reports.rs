@@ -31,14 +31,15 @@ pub(super) fn give_up(plan: &mut BatchPlan<'_>, key: TaskKey, lease: LeaseToken,
 /// Decides what a worker reported. True if the attempt still counted.
 pub(super) fn decide_report(plan: &mut BatchPlan<'_>, report: &Report, mine: Holder, now: Timestamp) -> bool {
     let (job, command, blob) = match report {
-        Report::Step { job, stage, attempt, key, output, blob, .. } => {
+        Report::Step { job, stage, attempt, step, .. } => {
             let command = Command::RecordStep {
                 stage: *stage,
                 attempt: *attempt,
-                key: key.clone(),
-                output: output.clone(),
+                key: step.key.clone(),
+                output: step.payload.clone(),
+                spent: step.spent.clone(),
             };
-            (*job, command, blob.as_ref())
+            (*job, command, step.blob.as_ref())
         }
         Report::Finished { job, stage, attempt, outcome: Outcome::Completed(output) } => {
             let command = Command::CompleteStage {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quillwork_domain::envelope::Meta;
 use quillwork_domain::id::{Attempt, JobId};
-use quillwork_domain::job::{ErrorClass, JobSubmitted, Step, Usage};
+use quillwork_domain::job::{ErrorClass, JobSubmitted, Spent, Step, Usage};
 use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::{PlannedStage, StageIndex};
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +46,15 @@ pub struct PackedOutput {
     pub usage: Option<Usage>,
 }
 
+/// A step that need not run again, ready to be committed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinishedStep {
+    pub key: String,
+    pub payload: Payload,
+    pub blob: Option<Blob>,
+    pub spent: Option<Spent>,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -55,21 +64,8 @@ pub enum Outcome {
 
 /// What workers tell the engine. Bounded by the slots, so the queue for it need not be.
 pub(crate) enum Report {
-    Finished {
-        job: JobId,
-        stage: StageIndex,
-        attempt: Attempt,
-        outcome: Outcome,
-    },
-    Step {
-        job: JobId,
-        stage: StageIndex,
-        attempt: Attempt,
-        key: String,
-        output: Payload,
-        blob: Option<Blob>,
-        reply: oneshot::Sender<bool>,
-    },
+    Finished { job: JobId, stage: StageIndex, attempt: Attempt, outcome: Outcome },
+    Step { job: JobId, stage: StageIndex, attempt: Attempt, step: FinishedStep, reply: oneshot::Sender<bool> },
 }
 
 impl Report {

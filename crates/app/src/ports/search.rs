@@ -3,15 +3,25 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::ports::call::Call;
 use crate::ports::provider::{Progress, ProviderError};
 
 /// Searches some body of text: a folder, a wiki, the web.
 #[async_trait]
 pub trait Search: Send + Sync + 'static {
-    /// Returns the sources that speak about the query, best first.
+    /// The name that the provider has in the configuration.
+    fn name(&self) -> &str;
+
+    /// Returns the sources that speak about the query, best first. One without passages was not read: it has a URL, and
+    /// the caller may fetch it.
     ///
     /// Nothing found is `Ok` with no sources: whether that fails a job is the stage's decision.
-    async fn search(&self, query: &Query, progress: &dyn Progress) -> Result<Findings, ProviderError>;
+    async fn search(
+        &self,
+        query: &Query,
+        call: &Call,
+        progress: &dyn Progress,
+    ) -> Result<Findings, ProviderError>;
 }
 
 /// What to look for, and how much of it.
@@ -54,8 +64,14 @@ pub struct Source {
     pub title: String,
     #[serde(flatten)]
     pub location: Location,
-    /// In document order.
+    /// In document order; empty for a source that was found and not read.
     pub passages: Vec<Passage>,
+    /// The providers that found it; empty where there was one search only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found_by: Vec<String>,
+    /// SHA-256 of the document as it was received, in hex; absent for what was not fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// Where a document is: a path relative to its corpus, or a URL.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::Attempt;
-use crate::job::{ErrorClass, JobSubmitted, Usage};
+use crate::job::{ErrorClass, JobSubmitted, Spent, Usage};
 use crate::payload::Payload;
 use crate::plan::{Jitter, StageIndex};
 use crate::time::Timestamp;
@@ -17,7 +17,7 @@ pub enum Command {
     /// Hand the waiting stage to a worker.
     StartStage { worker: Arc<str>, at: Timestamp },
     /// Keep a finished step.
-    RecordStep { stage: StageIndex, attempt: Attempt, key: String, output: Payload },
+    RecordStep { stage: StageIndex, attempt: Attempt, key: String, output: Payload, spent: Option<Spent> },
     /// Keep a stage's result.
     CompleteStage { stage: StageIndex, attempt: Attempt, output: Payload, usage: Option<Usage> },
     /// Report that an attempt failed.

@@ -46,13 +46,13 @@ pub fn decide(job: &Job, command: Command) -> Result<Vec<Event>, Rejection> {
                 worker: worker.as_ref().to_owned(),
             })])
         }
-        Command::RecordStep { stage, attempt, key, output } => match hold(job, stage, attempt)? {
+        Command::RecordStep { stage, attempt, key, output, spent } => match hold(job, stage, attempt)? {
             Hold::Lost => Ok(vec![]),
             Hold::Held if job.steps.iter().any(|step| step.key == key) => Ok(vec![]),
             Hold::Held if job.steps.len() >= MAX_STEPS => Err(Rejection::TooManySteps(MAX_STEPS)),
             Hold::Held => {
                 let stage = current.name.clone();
-                Ok(vec![Event::StepRecorded(StepRecorded { stage, attempt, step_key: key, output })])
+                Ok(vec![Event::StepRecorded(StepRecorded { stage, attempt, step_key: key, output, spent })])
             }
         },
         Command::CompleteStage { stage, attempt, output, usage } => match hold(job, stage, attempt)? {

@@ -102,6 +102,25 @@ pub struct StepRecorded {
     pub attempt: Attempt,
     pub step_key: String,
     pub output: Payload,
+    /// What the step's call was billed for, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Spent>,
+}
+
+/// What one call to a provider consumed, and what it cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// The name that the provider has in the configuration.
+    pub provider: String,
+    /// As the provider named it in its answer.
+    pub model: String,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    /// In millionths of a US dollar, rounded up.
+    pub cost_micros: u64,
+    /// The version of the price table that the cost was taken from; absent if the model has no price there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<String>,
 }
 
 /// The stage's one result.

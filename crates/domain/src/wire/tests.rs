@@ -62,6 +62,7 @@ pub(crate) fn one_of_each() -> [Event; 13] {
             attempt: Attempt(1),
             step_key: "search".into(),
             output: Payload::inline(raw(r#"{"hits":2}"#)).unwrap(),
+            spent: None,
         }),
         Event::StageCompleted(StageCompleted {
             stage: "research".into(),

@@ -100,9 +100,13 @@ impl History {
             Step::Start => {
                 Command::StartStage { worker: "worker-1".into(), at: at.plus(Duration::from_secs(9)) }
             }
-            Step::Record => {
-                Command::RecordStep { stage, attempt, key: self.now.to_string(), output: payload() }
-            }
+            Step::Record => Command::RecordStep {
+                stage,
+                attempt,
+                key: self.now.to_string(),
+                output: payload(),
+                spent: None,
+            },
             Step::Complete => Command::CompleteStage {
                 stage,
                 attempt,

@@ -86,7 +86,14 @@ pub(crate) fn rank(snapshot: &Snapshot, query: &Query) -> tantivy::Result<Vec<So
     let mut sources = Vec::new();
     for (n, document) in (1u32..).zip(keep(ranked, query.max_sources)) {
         let passages = passages(snapshot, document.hits, query.max_passages)?;
-        sources.push(Source { n, title: document.title, location: Location::Path(document.path), passages });
+        sources.push(Source {
+            n,
+            title: document.title,
+            location: Location::Path(document.path),
+            passages,
+            found_by: vec![],
+            sha256: None,
+        });
     }
     Ok(sources)
 }

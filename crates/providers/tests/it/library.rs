@@ -1,7 +1,9 @@
 //! A corpus of fixture files in a folder of its own, and what every digest must hold.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use quillwork_app::ports::call::Call;
 use quillwork_app::ports::provider::{ProviderError, Unwatched};
 use quillwork_app::ports::search::{Findings, Location, Query, Search};
 use quillwork_app::ports::writer::{Article, Brief, Writer};
@@ -104,7 +106,7 @@ impl Library {
 }
 
 pub(crate) async fn search(corpus: &Corpus, topic: &str) -> Result<Findings, ProviderError> {
-    corpus.search(&query(topic), &Unwatched).await
+    corpus.search(&query(topic), &Call::within(Duration::from_secs(600)), &Unwatched).await
 }
 
 pub(crate) async fn write(topic: &str, findings: &Findings) -> Result<Article, ProviderError> {

@@ -1,5 +1,8 @@
 //! Which documents a topic finds, and which topics find nothing.
 
+use std::time::Duration;
+
+use quillwork_app::ports::call::Call;
 use quillwork_app::ports::provider::Unwatched;
 use quillwork_app::ports::search::{Location, Query, Search};
 use quillwork_providers::corpus::Corpus;
@@ -42,7 +45,8 @@ async fn limits_are_kept() {
         library.put(&format!("zebra-{n}.md"), format!("# Zebra\n\n{}", section.repeat(9)));
     }
     let query = Query { topic: "zebra stripes".to_owned(), max_sources: 3, max_passages: 2 };
-    let findings = library.corpus().search(&query, &Unwatched).await.unwrap();
+    let findings =
+        library.corpus().search(&query, &Call::within(Duration::from_secs(600)), &Unwatched).await.unwrap();
     // Equals are sorted by path.
     assert_eq!(paths(&findings), ["zebra-0.md", "zebra-1.md", "zebra-2.md"]);
     assert!(findings.sources.iter().all(|source| source.passages.len() == 2));

@@ -16,6 +16,7 @@ use apalis_core::worker::builder::WorkerBuilder;
 use async_trait::async_trait;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quillwork_app::engine::{self, Engine, EngineConfig, EngineThread, StageRun};
+use quillwork_app::ports::call::Call;
 use quillwork_app::ports::provider::{Progress, ProviderError};
 use quillwork_app::ports::search::{Findings, Query, Search};
 use quillwork_app::ports::writer::{Article, Brief, Writer};
@@ -90,7 +91,11 @@ struct Nobody;
 
 #[async_trait]
 impl Search for Nobody {
-    async fn search(&self, _: &Query, _: &dyn Progress) -> Result<Findings, ProviderError> {
+    fn name(&self) -> &str {
+        "nobody"
+    }
+
+    async fn search(&self, _: &Query, _: &Call, _: &dyn Progress) -> Result<Findings, ProviderError> {
         unreachable!("echo does not search")
     }
 }

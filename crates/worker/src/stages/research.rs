@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use quillwork_app::ports::call::CacheUse;
 use quillwork_app::ports::search::{Query, Search};
 use quillwork_domain::job::ErrorClass;
 use serde::Deserialize;
@@ -58,7 +59,7 @@ impl Stage for Research {
             max_passages: settings.max_passages,
         };
         let progress = cx.progress();
-        let findings = self.search.search(&query, progress.as_ref()).await?;
+        let findings = self.search.search(&query, &cx.call(CacheUse::Use), progress.as_ref()).await?;
         let n_found = findings.sources.len();
         if n_found < settings.min_sources {
             let searched = &findings.searched;

@@ -279,6 +279,7 @@ pub(super) fn valid() -> Memory {
         attempt: Attempt(5),
         key: "search".into(),
         output: payload("[1]"),
+        spent: None,
     });
     let text = RawValue::from_string(format!("\"{}\"", "x".repeat(20_000))).unwrap();
     log.blobs.insert(Sha256Digest::of(text.get().as_bytes()), text.get().as_bytes().to_vec());

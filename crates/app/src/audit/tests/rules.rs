@@ -23,7 +23,13 @@ fn completed(stage: &str, attempt: u32) -> Event {
 
 fn step(key: &str) -> Event {
     let (stage, attempt) = ("echo-1".into(), Attempt(1));
-    Event::StepRecorded(StepRecorded { stage, attempt, step_key: key.into(), output: payload("1") })
+    Event::StepRecorded(StepRecorded {
+        stage,
+        attempt,
+        step_key: key.into(),
+        output: payload("1"),
+        spent: None,
+    })
 }
 
 fn failed(class: ErrorClass, retry_at: Option<i64>, is_final: bool) -> Event {

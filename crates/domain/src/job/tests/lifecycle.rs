@@ -184,6 +184,7 @@ fn the_late_word_of_a_lost_attempt_changes_nothing() {
         attempt: Attempt(attempt),
         key: "k".into(),
         output: output("x"),
+        spent: None,
     };
     check(&given, record(1), Ok(vec![]));
     check(&given, record(3), Err(Rejection::UnknownAttempt(Attempt(3))));
@@ -199,12 +200,14 @@ fn a_step_is_recorded_once() {
         attempt: Attempt(1),
         step_key: "k".into(),
         output,
+        spent: None,
     };
     let command = |text: &str| Command::RecordStep {
         stage: StageIndex(0),
         attempt: Attempt(1),
         key: "k".into(),
         output: output(text),
+        spent: None,
     };
     let recorded = Event::StepRecorded(step(output("x")));
     check(&given, command("x"), Ok(vec![recorded.clone()]));

@@ -31,6 +31,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             attempt,
             key: key.to_string(),
             output: output("s"),
+            spent: None,
         }),
         1 => Just(Command::Cancel { reason: None }),
         1 => Just(Command::Retry),

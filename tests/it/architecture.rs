@@ -7,12 +7,16 @@ use cargo_metadata::DependencyKind;
 /// Which of our crates each of them may use. What is absent here is a decision.
 const ARROWS: &[(&str, &[&str])] = &[
     ("quillwork-domain", &[]),
+    ("quillwork-text", &[]),
     ("quillwork-app", &["quillwork-domain"]),
     ("quillwork-store", &["quillwork-app", "quillwork-domain", "quillwork-test-servers"]),
-    ("quillwork-providers", &["quillwork-app", "quillwork-domain", "quillwork-test-servers"]),
-    ("quillwork-worker", &["quillwork-app", "quillwork-domain"]),
+    (
+        "quillwork-providers",
+        &["quillwork-app", "quillwork-domain", "quillwork-test-servers", "quillwork-text"],
+    ),
+    ("quillwork-worker", &["quillwork-app", "quillwork-domain", "quillwork-text"]),
     ("quillwork-projections", &["quillwork-app", "quillwork-domain", "quillwork-test-servers"]),
-    ("quillwork-api", &["quillwork-app", "quillwork-domain", "quillwork-projections"]),
+    ("quillwork-api", &["quillwork-app", "quillwork-domain", "quillwork-projections", "quillwork-text"]),
     (
         "quillwork",
         &[
@@ -34,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "quillwork-projections",
             "quillwork-store",
             "quillwork-test-servers",
+            "quillwork-text",
             "quillwork-worker",
         ],
     ),
@@ -44,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What must not be reachable from a crate at all, directly or not.
 const ABSENCES: &[(&str, &[&str])] = &[
     ("quillwork-domain", &["tokio", "sqlx", "rusqlite", "tracing", "reqwest", "axum", "apalis"]),
+    ("quillwork-text", &["tokio", "reqwest", "tantivy"]),
     ("quillwork-app", &["sqlx", "rusqlite", "reqwest", "axum", "apalis", "tantivy", "redis", "moka"]),
     ("quillwork-store", &["redis", "moka"]),
     ("quillwork-worker", &["sqlx", "rusqlite", "axum", "tantivy", "redis", "moka"]),

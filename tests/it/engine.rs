@@ -11,7 +11,7 @@ use quillwork_domain::id::{JobId, Version};
 use quillwork_domain::job::{ErrorClass, JobSubmitted, Phase};
 use quillwork_domain::payload::{Payload, Sha256Digest};
 use quillwork_domain::time::Timestamp;
-use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, caller, config, job};
+use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, caller, config, job, runs};
 use quillwork_worker::stage::StageError;
 
 quillwork_tests::on_every_store!(
@@ -88,7 +88,7 @@ async fn failures_are_retried_and_the_last_one_ends_the_job(ground: Ground) {
         ]
     );
     let ended = stack.ended(never).await;
-    assert_eq!((ended.phase, ended.attempt.0), (Phase::Failed, 3));
+    assert_eq!((ended.phase, ended.stages[0].attempt.0), (Phase::Failed, 3));
     assert_eq!(ended.error.unwrap().message, "never");
     stack.stop().await;
 }
@@ -124,7 +124,7 @@ async fn a_large_output_becomes_a_blob(ground: Ground) {
     let stack = Stack::start(&ground, handlers).await;
     let id = stack.submit(job(&["large", "large"])).await.unwrap().job;
     let ended = stack.ended(id).await;
-    let Payload::Blob(blob) = &ended.outputs[1] else { panic!("{:?}", ended.outputs) };
+    let Some(Payload::Blob(blob)) = &ended.stages[1].output else { panic!("{:?}", ended.stages) };
     assert_eq!(blob.bytes, 5 << 20);
     let bytes = stack.reader.blob(blob.sha256).await.unwrap().unwrap();
     assert_eq!(Sha256Digest::of(&bytes), blob.sha256);
@@ -140,7 +140,7 @@ async fn a_cancelled_job_stops_its_stage_and_frees_the_slot(ground: Ground) {
     });
     let stack = Stack::start(&ground, handlers).await;
     let first = stack.submit(job(&["once"])).await.unwrap().job;
-    stack.job_when(first, |job| job.phase == Phase::Running).await;
+    stack.job_when(first, runs).await;
     let second = stack.submit(job(&["once"])).await.unwrap().job;
     stack.engine.cancel(caller(), first, Some("no longer needed".into())).await.unwrap();
     assert_eq!(stack.ended(first).await.phase, Phase::Cancelled);
@@ -182,7 +182,7 @@ async fn a_bulkhead_bounds_its_stage_and_nothing_else(ground: Ground) {
     stack.ended(quick).await;
     let mut running = 0;
     for id in &slow {
-        running += usize::from(stack.job(*id).await.phase == Phase::Running);
+        running += usize::from(runs(&stack.job(*id).await));
     }
     assert_eq!((running, stack.engine.running()), (2, 2));
     stack.stop().await;
@@ -241,7 +241,7 @@ async fn what_ran_when_the_process_stopped_runs_again_without_its_finished_steps
     let handlers = Handlers::default().with("steps", 1, |_| Deed::StepThenHang);
     let stack = Stack::start(&ground, handlers).await;
     let id = stack.submit(job(&["steps"])).await.unwrap().job;
-    stack.job_when(id, |job| job.steps.len() == 1).await;
+    stack.job_when(id, |job| job.stages[0].steps.len() == 1).await;
     stack.stop().await;
 
     let handlers = Handlers::default().with("steps", 1, |_| Deed::Return("done"));
@@ -269,7 +269,7 @@ async fn jobs_for_a_handler_that_is_gone_fail() {
     let stack = Stack::start(&ground, Handlers::default().with("old", 1, |_| Deed::Hang)).await;
     let waiting = stack.submit(job(&["old"])).await.unwrap().job;
     let also = stack.submit(job(&["old"])).await.unwrap().job;
-    stack.job_when(waiting, |job| job.phase == Phase::Running).await;
+    stack.job_when(waiting, runs).await;
     stack.crash();
     let stack = Stack::start(&ground, echo()).await;
     for id in [waiting, also] {

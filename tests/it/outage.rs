@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quillwork_domain::job::Phase;
 use quillwork_test_servers::Postgres;
-use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, job};
+use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, job, runs};
 use tokio::sync::watch;
 
 /// Nobody can renew a lease meanwhile, and the first one who is back must not take the others for dead.
@@ -18,7 +18,7 @@ async fn stages_that_run_through_an_outage_are_not_taken_for_lost() {
     let (working, idle) =
         (Stack::start(&ground, waits).await, Stack::start(&ground, Handlers::default()).await);
     let id = working.submit(job(&["waits"])).await.unwrap().job;
-    working.job_when(id, |job| job.phase == Phase::Running).await;
+    working.job_when(id, runs).await;
 
     server.stop_immediate();
     // The outage is over only when every lease is.

@@ -6,7 +6,7 @@ use quillwork_domain::id::{JobId, StreamId};
 use quillwork_domain::job::{Event, Phase};
 use quillwork_domain::queue::QueueCommand;
 use quillwork_domain::wire;
-use quillwork_tests::stack::{Deed, Ground, Handlers, PATIENCE, Stack, caller, job};
+use quillwork_tests::stack::{Deed, Ground, Handlers, PATIENCE, Stack, caller, job, runs};
 
 quillwork_tests::on_every_store!(
     a_backlog_of_one_tenant_does_not_hold_up_another,
@@ -50,8 +50,10 @@ fn most_at_once(log: &[Recorded]) -> usize {
             | Event::JobFailed(_)
             | Event::JobCancelled(_)
             | Event::JobRetried(_)
+            | Event::StagesReopened(_)
             | Event::Queue(_)
-            | Event::Archive(_) => {}
+            | Event::Archive(_)
+            | Event::Content(_) => {}
         }
         most = most.max(running);
     }
@@ -152,11 +154,11 @@ async fn a_cancel_reaches_the_process_that_runs_the_stage() {
     let worker = Stack::start(&ground, hanging()).await;
     let client = Stack::start(&ground, Handlers::default()).await;
     let id = client.submit(job(&["hangs"])).await.unwrap().job;
-    worker.job_when(id, |job| job.phase == Phase::Running).await;
+    worker.job_when(id, runs).await;
     let second = client.submit(job(&["hangs"])).await.unwrap().job;
     client.engine.cancel(caller(), id, None).await.unwrap();
     // Its slot is free again.
-    worker.job_when(second, |job| job.phase == Phase::Running).await;
+    worker.job_when(second, runs).await;
     client.engine.cancel(caller(), second, None).await.unwrap();
     tokio::time::timeout(PATIENCE, worker.engine.drain()).await.unwrap();
     client.stop().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use quillwork_app::ports::rate_limiter::{Decision, Rate, RateLimiter};
-use quillwork_domain::job::Phase;
+use quillwork_domain::job::{Phase, StagePhase};
 use quillwork_domain::plan::Plan;
 use quillwork_test_servers::Redis;
 use quillwork_tests::server::Server;
@@ -67,8 +67,9 @@ async fn a_turn_that_is_far_away_parks_the_job_and_frees_the_slot() {
     let ground = Ground::sqlite();
     let stack = Stack::start(&ground, limited(&denying(2 * MAX_WAIT))).await;
     let parked = stack.submit(job(&["limited"])).await.unwrap().job;
-    let state = stack.job_when(parked, |job| matches!(job.phase, Phase::Retrying { .. })).await;
-    assert_eq!((state.failures, state.rate_limits), (0, 1), "no attempt is burnt");
+    let state =
+        stack.job_when(parked, |job| matches!(job.stages[0].phase, StagePhase::Retrying { .. })).await;
+    assert_eq!((state.stages[0].failures, state.stages[0].rate_limits), (0, 1), "no attempt is burnt");
     assert_eq!(stack.kinds(parked).await, ["JobSubmitted", "StageStarted", "StageFailed rate_limited"]);
     let other = stack.submit(job(&["limited"])).await.unwrap().job;
     assert_eq!(stack.ended(other).await.phase, Phase::Completed);

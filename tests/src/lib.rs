@@ -10,6 +10,8 @@ pub mod counting;
 pub mod faulty;
 pub mod fleet;
 pub mod invariants;
+pub mod outside;
 pub mod server;
 pub mod stack;
 pub mod unaware;
+pub mod world;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use quillwork_app::catalog::CheckSettings;
 use quillwork_app::engine::{
     self, Accepted, Caller, Engine, EngineConfig, EngineThread, Refusal, Submission,
 };
@@ -13,7 +14,7 @@ use quillwork_app::follow::follow;
 use quillwork_app::ports::store::{LogReader, LogWatch, LogWriter};
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position, Version};
-use quillwork_domain::job::{Event, Job, JobSubmitted, evolve};
+use quillwork_domain::job::{Event, Job, JobSubmitted, Rework, StagePhase, evolve};
 use quillwork_domain::plan::{Backoff, Plan, PlannedStage};
 use quillwork_domain::wire;
 use quillwork_store::postgres::{self, PostgresConfig};
@@ -37,6 +38,10 @@ pub type Act = Arc<dyn Fn(u32) -> Deed + Send + Sync>;
 /// What one attempt does.
 pub enum Deed {
     Return(&'static str),
+    /// Returns how many outputs and how much feedback it was given, and in which round.
+    ReturnSeen,
+    /// Returns, and sends the job back to this stage.
+    SendBack(&'static str),
     /// Returns this many bytes of JSON.
     ReturnBytes(usize),
     Fail(StageError),
@@ -54,9 +59,14 @@ struct Acting(Act);
 
 #[async_trait]
 impl Stage for Acting {
-    async fn run(&self, _input: StageInput, cx: &StageContext) -> Result<StageOutput, StageError> {
+    async fn run(&self, input: StageInput, cx: &StageContext) -> Result<StageOutput, StageError> {
         match (self.0)(cx.attempt().0) {
             Deed::Return(text) => StageOutput::new(&text),
+            Deed::ReturnSeen => StageOutput::new(&(input.outputs.len(), input.feedback.len(), cx.round())),
+            Deed::SendBack(to) => {
+                let rework = Rework { to: to.to_owned(), reason: "thin".to_owned() };
+                Ok(StageOutput { rework: Some(rework), ..StageOutput::new(&"not good")? })
+            }
             Deed::ReturnBytes(n_bytes) => StageOutput::new(&"x".repeat(n_bytes - 2)),
             Deed::Fail(error) => Err(error),
             Deed::Panic => panic!("as the test asked"),
@@ -90,10 +100,21 @@ impl Handlers {
     ) -> Self {
         let stage = Arc::new(Acting(Arc::new(act)));
         self.0.push(Bulkhead {
-            handler: StageHandler { name, default_concurrency: slots, check_settings: |_| Ok(()), stage },
+            handler: StageHandler {
+                name: name.into(),
+                default_concurrency: slots,
+                check_settings: CheckSettings::new(|_| Ok(())),
+                stage,
+            },
             slots,
             start_rate: None,
         });
+        self
+    }
+
+    /// A handler that is no act.
+    pub fn handler(mut self, handler: StageHandler) -> Self {
+        self.0.push(Bulkhead { slots: handler.default_concurrency, handler, start_rate: None });
         self
     }
 
@@ -294,6 +315,16 @@ impl Stack {
     }
 }
 
+/// True if a stage of the job runs.
+pub fn runs(job: &Job) -> bool {
+    n_running(job) > 0
+}
+
+/// How many stages of the job run.
+pub fn n_running(job: &Job) -> usize {
+    job.stages.iter().filter(|stage| stage.phase == StagePhase::Running).count()
+}
+
 pub fn caller() -> Caller {
     Caller {
         actor: "test".into(),
@@ -313,6 +344,7 @@ pub fn job(handlers: &[&str]) -> JobSubmitted {
         backoff: Backoff { initial_ms: 0, factor: 1, max_ms: 0 },
         max_rate_limited: 5,
         max_lost: 5,
+        beside_previous: false,
     };
     JobSubmitted {
         topic: "topic".into(),
@@ -325,4 +357,13 @@ pub fn job(handlers: &[&str]) -> JobSubmitted {
         idempotency_key: None,
         request_digest: None,
     }
+}
+
+/// The same with groups: the stages of each inner list run at the same time.
+pub fn job_of(groups: &[&[&str]]) -> JobSubmitted {
+    let plain = job(&groups.concat());
+    let mut stages = plain.plan.stages().to_vec();
+    let besides = groups.iter().flat_map(|group| (0..group.len()).map(|place| place > 0));
+    stages.iter_mut().zip(besides).for_each(|(stage, beside)| stage.beside_previous = beside);
+    JobSubmitted { plan: Plan::new(stages).unwrap(), ..plain }
 }

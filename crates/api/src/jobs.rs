@@ -12,7 +12,7 @@ pub(crate) mod timeline;
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use quillwork_domain::id::JobId;
+use quillwork_domain::id::{JobId, StreamId};
 use uuid::Uuid;
 
 use crate::params::clip;
@@ -30,8 +30,8 @@ impl FromRequestParts<ApiState> for PathJob {
         let Path(text) = path.map_err(|_| Problem::new(Kind::UnknownJob, "the id of a job is a UUID"))?;
         let id = Uuid::try_parse(&text)
             .map_err(|_| Problem::unknown_job(format!("{:?}; the id of a job is a UUID", clip(&text))))?;
-        // The stream that is stored under the id of zeros is no job's.
-        if id.is_nil() {
+        // Some ids are those of streams that are no job's.
+        if StreamId::from_uuid(id).job().is_none() {
             return Err(Problem::unknown_job(id));
         }
         Ok(Self(JobId(id)))

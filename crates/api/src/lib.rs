@@ -6,6 +6,7 @@
 
 mod accept;
 mod body;
+mod content;
 mod context;
 mod docs;
 mod duration;

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::problem::{Kind, Problem};
 use crate::state::{ApiState, Ops};
-use crate::{context, docs, health, jobs, log, metrics, pipelines, queues, stats};
+use crate::{content, context, docs, health, jobs, log, metrics, pipelines, queues, stats};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,6 +44,10 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(queues::command::pause))
         .routes(routes!(queues::command::resume))
         .routes(routes!(queues::command::limit))
+        .routes(routes!(content::list::list))
+        .routes(routes!(content::analytics::analytics))
+        .routes(routes!(content::views::view))
+        .routes(routes!(content::ratings::rate))
         .routes(routes!(pipelines::pipelines))
         .routes(routes!(stats::stats))
         .routes(routes!(health::healthz))

@@ -3,6 +3,7 @@
 //! These types are never built. Tests compare them with what the API really writes, so that they cannot drift.
 #![allow(dead_code, reason = "only their descriptions are used")]
 
+mod content;
 mod params;
 mod problems;
 mod queues;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub(crate) use content::{Content, ContentPage, ContentQuery, NewRating, NewViews, Noted};
 pub(crate) use params::{
     CallerHeaders, EventsQuery, JobPath, ListQuery, MinPosition, QueuePath, Resume, ShowQuery,
 };
@@ -127,7 +129,7 @@ pub(crate) struct Job {
     status: Status,
     topic: String,
     pipeline: String,
-    /// The stage that runs or waits; the last one once the job is completed.
+    /// The stage that runs or waits, of several the first without a result; the last one once the job is completed.
     stage: Option<String>,
     /// How often that stage was started.
     attempt: u32,
@@ -137,6 +139,10 @@ pub(crate) struct Job {
     #[schema(format = DateTime)]
     stage_started_at: Option<String>,
     progress: Progress,
+    /// Counts from 1; one more each time that a stage sent the job back.
+    round: u32,
+    /// The stages that run at the same time, if there are several.
+    group: Option<Vec<GroupStage>>,
     #[schema(format = DateTime)]
     submitted_at: String,
     #[schema(format = DateTime)]
@@ -161,6 +167,31 @@ pub(crate) struct Job {
     usage: Option<Usage>,
     submitted_position: u64,
     links: Links,
+}
+
+/// One of several stages that run at the same time.
+#[derive(ToSchema)]
+pub(crate) struct GroupStage {
+    stage_index: u32,
+    stage: String,
+    state: StageState,
+    attempt: u32,
+    worker: Option<String>,
+    #[schema(format = DateTime)]
+    started_at: Option<String>,
+    #[schema(format = DateTime)]
+    retry_at: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum StageState {
+    Waiting,
+    Running,
+    Retrying,
+    Completed,
+    SentBack,
+    Stopped,
 }
 
 /// Completed stages.
@@ -306,6 +337,8 @@ pub(crate) struct PlannedStage {
     backoff: Backoff,
     max_rate_limited: u32,
     max_lost: u32,
+    /// It runs at the same time as the stage before it; absent for false.
+    beside_previous: Option<bool>,
 }
 
 #[derive(ToSchema)]

@@ -12,15 +12,22 @@ use quillwork_app::ports::store::LogReader;
 use quillwork_projections::ReadModels;
 use tokio_util::sync::CancellationToken;
 
+use crate::content::Articles;
 use crate::metrics::HttpMetrics;
 
 /// Everything a handler may use. One pointer, because every layer of every request clones it.
 #[derive(Clone)]
-pub struct ApiState(Arc<Resources>);
+pub struct ApiState(Arc<Shared>);
+
+struct Shared {
+    resources: Resources,
+    articles: Articles,
+}
 
 impl From<Resources> for ApiState {
     fn from(resources: Resources) -> Self {
-        Self(Arc::new(resources))
+        let articles = Articles::new(resources.ops.engine.clone());
+        Self(Arc::new(Shared { resources, articles }))
     }
 }
 
@@ -28,7 +35,14 @@ impl Deref for ApiState {
     type Target = Resources;
 
     fn deref(&self) -> &Resources {
-        &self.0
+        &self.0.resources
+    }
+}
+
+impl ApiState {
+    /// The articles that readers look at.
+    pub(crate) fn articles(&self) -> &Articles {
+        &self.0.articles
     }
 }
 

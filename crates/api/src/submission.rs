@@ -188,6 +188,8 @@ mod tests {
     use proptest::prelude::*;
     use quillwork_domain::plan::{Backoff, Plan, PlannedStage};
 
+    use quillwork_app::catalog::CheckSettings;
+
     use super::*;
 
     fn catalog() -> Catalog {
@@ -199,12 +201,18 @@ mod tests {
             backoff: Backoff { initial_ms: 1, factor: 2, max_ms: 1 },
             max_rate_limited: 1,
             max_lost: 1,
+            beside_previous: false,
         };
         let pipelines = BTreeMap::from([("echo".to_owned(), Plan::new(vec![stage]).unwrap())]);
         fn check(settings: &RawValue) -> Result<(), String> {
             if settings.get() == "{}" { Ok(()) } else { Err("expected {}".into()) }
         }
-        Catalog::new(pipelines, "echo".into(), BTreeMap::from([("echo".to_owned(), check as _)])).unwrap()
+        Catalog::new(
+            pipelines,
+            "echo".into(),
+            BTreeMap::from([("echo".to_owned(), CheckSettings::new(check))]),
+        )
+        .unwrap()
     }
 
     fn fields(json: &str) -> Vec<String> {

@@ -1,3 +1,4 @@
+mod content;
 mod log;
 mod openapi;
 mod problems;

@@ -51,7 +51,7 @@ pub(crate) struct JobView {
 
 impl From<JobSummary> for JobView {
     fn from(job: JobSummary) -> Self {
-        Self { links: Links(job.id), job: JobSummary { counted: vec![], ..job } }
+        Self { links: Links(job.id), job: JobSummary { counted: vec![], beside: vec![], ..job } }
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod archive;
 mod chain;
+mod content;
 mod export;
 mod finding;
 mod holes;

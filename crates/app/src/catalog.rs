@@ -1,12 +1,32 @@
 //! What clients may ask for: the pipelines of the configuration, and the settings that their handlers take.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use quillwork_domain::plan::Plan;
 use serde_json::value::RawValue;
 
 /// Checks the settings of one handler; the error names the member and says what it accepts.
-pub type CheckSettings = fn(&RawValue) -> Result<(), String>;
+#[derive(Clone)]
+pub struct CheckSettings(Arc<dyn Fn(&RawValue) -> Result<(), String> + Send + Sync>);
+
+impl CheckSettings {
+    pub fn new(check: impl Fn(&RawValue) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    /// Whether the handler takes these settings.
+    pub fn check(&self, settings: &RawValue) -> Result<(), String> {
+        (self.0)(settings)
+    }
+}
+
+impl fmt::Debug for CheckSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CheckSettings")
+    }
+}
 
 /// Fixed at start.
 #[derive(Clone, Debug)]
@@ -87,7 +107,7 @@ impl Catalog {
             let used = plan.stages().iter().any(|stage| *stage.handler == *name);
             match self.handlers.get(&name) {
                 Some(check) if used => {
-                    check(value).map_err(|reason| NotInCatalog::WrongSettings { name, reason })?;
+                    check.check(value).map_err(|reason| NotInCatalog::WrongSettings { name, reason })?;
                 }
                 Some(_) | None => {
                     let known = join(plan.stages().iter().map(|stage| &*stage.handler));

@@ -9,6 +9,7 @@ mod admission;
 mod archive;
 mod batch;
 mod cache;
+mod content;
 mod fill;
 mod glance;
 mod handle;
@@ -25,6 +26,7 @@ mod supply;
 mod turn;
 mod work;
 
+pub use content::Noted;
 pub use handle::{Accepted, Caller, Controlled, Engine, Refusal, Submission};
 pub use start::{EngineConfig, EngineGone, EngineThread, StartError, start};
 pub use work::{FinishedStep, Outcome, PackedOutput, StageRun, WorkerPort};

@@ -4,10 +4,12 @@
 //! [`follow`](mod@follow) how they learn of what other processes write. [`ports`] are
 //! the edges of the process, and [`catalog`] is what clients may ask for.
 
+pub mod address;
 pub mod archive;
 pub mod audit;
 pub mod catalog;
 pub mod clock;
+pub mod draft;
 pub mod engine;
 pub mod feed;
 pub mod follow;
@@ -15,3 +17,4 @@ pub mod gcra;
 pub mod payload;
 pub mod ports;
 pub mod progress;
+pub mod views;

@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod model;
 pub mod provider;
 pub mod rate_limiter;
+pub mod remote;
 pub mod search;
 pub mod store;
 pub mod writer;

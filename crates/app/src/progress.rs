@@ -1,9 +1,10 @@
 //! How far running stages are, for people who watch. Not events: lost with the process, and dropped when nobody looks.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quillwork_domain::id::JobId;
+use quillwork_domain::plan::StageIndex;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
@@ -12,6 +13,8 @@ use tokio::sync::broadcast;
 pub struct StageProgress {
     #[serde(skip)]
     pub job: JobId,
+    #[serde(skip)]
+    pub index: StageIndex,
     pub stage: String,
     pub done: u64,
     /// 0 while unknown.
@@ -22,7 +25,7 @@ pub struct StageProgress {
 /// Where stages report and watchers listen. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ProgressBoard {
-    latest: Arc<Mutex<HashMap<JobId, StageProgress>>>,
+    latest: Arc<Mutex<BTreeMap<(JobId, StageIndex), StageProgress>>>,
     updates: broadcast::Sender<StageProgress>,
 }
 
@@ -33,21 +36,24 @@ impl Default for ProgressBoard {
 }
 
 impl ProgressBoard {
-    /// Replaces what the job's stage said before.
+    /// Replaces what the stage said before.
     pub fn report(&self, progress: StageProgress) {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(progress.job, progress.clone());
+        let key = (progress.job, progress.index);
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(key, progress.clone());
         // Nobody listening is fine.
         let _ = self.updates.send(progress);
     }
 
     /// Forgets a stage that ended.
-    pub fn clear(&self, job: JobId) {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+    pub fn clear(&self, job: JobId, stage: StageIndex) {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(&(job, stage));
     }
 
-    /// What the job's stage said last, while it runs in this process.
-    pub fn latest(&self, job: JobId) -> Option<StageProgress> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&job).cloned()
+    /// What the job's stages said last, in plan order, while they run in this process.
+    pub fn latest(&self, job: JobId) -> Vec<StageProgress> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = latest.range((job, StageIndex(0))..=(job, StageIndex(u16::MAX)));
+        of.map(|(_, progress)| progress.clone()).collect()
     }
 
     /// Every report from now on; a slow listener misses some.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::commands::{audit, bench, config, job, queue, rebuild, retention, run, up, worker};
+use crate::commands::{audit, bench, config, content, job, queue, rebuild, retention, run, up, worker};
 use crate::config::{Config, ConfigError, Overrides, load};
 
 /// Durable jobs that research a topic and write about it.
@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Job(job::Args),
     /// Pause, resume and limit the queues of a server.
     Queue(queue::Args),
+    /// Show what readers did with articles.
+    Content(content::Args),
     /// Rebuild the queue and the read models from the log. Stop the server before, but for the read models on PostgreSQL.
     Rebuild(rebuild::Args),
     /// Take finished jobs out of the log.
@@ -80,6 +82,7 @@ impl Cli {
             Command::Migrate
             | Command::Job(_)
             | Command::Queue(_)
+            | Command::Content(_)
             | Command::Rebuild(_)
             | Command::Retention(_)
             | Command::Audit(_)

@@ -4,6 +4,7 @@ mod api;
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod config;
+pub(crate) mod content;
 pub(crate) mod job;
 mod migrate;
 mod projector;
@@ -29,6 +30,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Migrate => migrate::run(&globals).await,
         Command::Job(args) => job::run(&globals, args).await,
         Command::Queue(args) => queue::run(&globals, args).await,
+        Command::Content(args) => content::run(&globals, args).await,
         Command::Rebuild(args) => rebuild::run(&globals, args).await,
         Command::Retention(args) => retention::run(&globals, args).await,
         Command::Audit(args) => audit::run(&globals, args).await,

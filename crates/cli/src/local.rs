@@ -9,11 +9,12 @@ use quillwork_app::engine::{Engine, EngineConfig, EngineGone, start};
 use quillwork_app::follow::follow;
 use quillwork_app::ports::store::LogReader;
 use quillwork_worker::stage::StageHandler;
+use quillwork_worker::stages::all;
 use quillwork_worker::start::{Bulkhead, Workers};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Settings};
-use crate::stages;
+use crate::outside::Outside;
 use crate::start_rates::{self, StartRates};
 use crate::storage::{Storage, Writer};
 
@@ -54,19 +55,20 @@ impl Local {
         config: &Config,
         storage: &Storage,
         writer: Writer,
+        outside: &Outside,
         run: &Handlers,
     ) -> anyhow::Result<Self> {
         let settings = &config.settings;
-        let handlers = stages::handlers(settings);
+        let rates = start_rates::of(settings, &outside.limiter)?;
+        let handlers = all(outside.providers.clone());
         let catalog = Arc::new(catalog(config, &handlers)?);
-        let rates = start_rates::of(settings)?;
         let bulkheads = handlers
             .into_iter()
-            .filter(|handler| run.include(handler.name))
+            .filter(|handler| run.include(&handler.name))
             .map(|handler| {
-                let configured = settings.stages.get(handler.name).and_then(|stage| stage.concurrency);
+                let configured = settings.stages.get(&*handler.name).and_then(|stage| stage.concurrency);
                 let slots = configured.map_or(handler.default_concurrency, |slots| slots as usize);
-                Bulkhead { slots, start_rate: rates.get(handler.name).cloned(), handler }
+                Bulkhead { slots, start_rate: rates.get(&*handler.name).cloned(), handler }
             })
             .collect();
         let (workers, ports) = Workers::new(bulkheads);
@@ -122,7 +124,10 @@ impl Local {
 /// What clients may ask for.
 fn catalog(config: &Config, handlers: &[StageHandler]) -> anyhow::Result<Catalog> {
     let plans = config.settings.plans().map_err(|(key, reason)| config.wrong(&key, reason))?;
-    let checks = handlers.iter().map(|handler| (handler.name.to_owned(), handler.check_settings)).collect();
+    let checks = handlers
+        .iter()
+        .map(|handler| (handler.name.as_ref().to_owned(), handler.check_settings.clone()))
+        .collect();
     Ok(Catalog::new(plans, config.settings.default_pipeline.clone(), checks)?)
 }
 

@@ -9,6 +9,7 @@ mod local;
 mod logging;
 mod open_files;
 mod output;
+mod outside;
 mod retention;
 mod signals;
 mod stages;

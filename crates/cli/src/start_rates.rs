@@ -3,30 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use quillwork_app::ports::rate_limiter::RateLimiter;
-use quillwork_providers::rate_limit::memory::MemoryLimiter;
-use quillwork_providers::rate_limit::redis::RedisLimiter;
-use quillwork_providers::redis_server::{CALL_TIMEOUT, RedisServer};
 use quillwork_worker::start_rate::StartRate;
 
-use crate::config::Settings;
+use crate::config::{Frequency, Settings};
 
 /// By handler; those without a rate are absent.
 pub(crate) type StartRates = BTreeMap<String, Arc<StartRate>>;
 
-/// The rates that are configured. Redis is first asked when a stage starts that has one.
-pub(crate) fn of(settings: &Settings) -> anyhow::Result<StartRates> {
-    let limiter: Arc<dyn RateLimiter> = match &settings.redis {
-        Some(url) => {
-            Arc::new(RedisLimiter::new(RedisServer::new(url.clone(), CALL_TIMEOUT).context("redis")?))
-        }
-        None => Arc::new(MemoryLimiter::default()),
-    };
+/// The rates that are configured, kept by `limiter`.
+pub(crate) fn of(settings: &Settings, limiter: &Arc<dyn RateLimiter>) -> anyhow::Result<StartRates> {
     let mut rates = StartRates::new();
     for (handler, stage) in &settings.stages {
-        let rate = stage
-            .start_rate()
+        let rate = Frequency::rate(stage.rate, stage.burst)
             .map_err(|(key, reason)| anyhow::anyhow!("stages.{handler}.{key}: {reason}"))?;
         if let Some(rate) = rate {
             rates.insert(handler.clone(), Arc::new(StartRate::new(limiter.clone(), handler, rate)));

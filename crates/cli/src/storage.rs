@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use quillwork_app::feed::Feed;
+use quillwork_app::ports::cache::Cache;
 use quillwork_app::ports::store::{LogReader, LogWatch, LogWriter};
 use quillwork_domain::id::Position;
 use quillwork_projections::{PgReadConfig, ReadModels, rebuild, rebuild_postgres};
-use quillwork_store::postgres::{self, Opened, PostgresConfig};
-use quillwork_store::sqlite::{self, DataDir};
+use quillwork_store::postgres::{self, Opened, PostgresCache, PostgresConfig};
+use quillwork_store::sqlite::{self, DataDir, SqliteCache};
 
 use crate::config::{Settings, without_password};
 
@@ -56,6 +57,14 @@ impl Storage {
             watch: Some(Box::new(postgres::watch(&config)?)),
         };
         Ok((Self { reader: opened.reader.clone(), place: Place::Postgres { config, opened } }, writer))
+    }
+
+    /// What is kept of answers from outside, up to `max_bytes`.
+    pub(crate) fn cache(&self, max_bytes: u64) -> anyhow::Result<Arc<dyn Cache>> {
+        Ok(match &self.place {
+            Place::Directory(dir) => Arc::new(SqliteCache::new(dir.path(), max_bytes)),
+            Place::Postgres { config, .. } => Arc::new(PostgresCache::new(config, max_bytes)?),
+        })
     }
 
     /// The read models of this store.

@@ -167,8 +167,10 @@ fn tally(stages: &mut BTreeMap<String, StageTally>, event: &Event) {
         | Event::JobFailed(_)
         | Event::JobCancelled(_)
         | Event::JobRetried(_)
+        | Event::StagesReopened(_)
         | Event::Queue(_)
-        | Event::Archive(_) => {}
+        | Event::Archive(_)
+        | Event::Content(_) => {}
     }
 }
 

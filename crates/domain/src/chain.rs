@@ -86,6 +86,10 @@ impl Text {
             }
             StreamId::Queues => self.line(b"queues"),
             StreamId::Archive => self.line(b"archive"),
+            StreamId::Content(JobId(id)) => {
+                self.0.extend_from_slice(b"content-");
+                self.id(id);
+            }
         }
     }
 }

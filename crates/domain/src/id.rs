@@ -34,23 +34,29 @@ pub enum StreamId {
     Queues,
     /// `archive`: which jobs left the log.
     Archive,
+    /// `content-<uuid>`: what readers did with the article of a job.
+    Content(JobId),
 }
+
+/// The version of the UUIDs that streams of content are stored under. The ids of jobs are of version 7.
+const CONTENT: u8 = 8;
 
 impl StreamId {
     /// The job whose stream this is.
     pub fn job(self) -> Option<JobId> {
         match self {
             Self::Job(job) => Some(job),
-            Self::Queues | Self::Archive => None,
+            Self::Queues | Self::Archive | Self::Content(_) => None,
         }
     }
 
-    /// As stored: the job's id; no job has the id of zeros, or of ones.
+    /// As stored: the job's id; no job has the id of zeros, or of ones. For content it is the job's id with another version.
     pub fn to_uuid(self) -> Uuid {
         match self {
             Self::Job(job) => job.0,
             Self::Queues => Uuid::nil(),
             Self::Archive => Uuid::max(),
+            Self::Content(job) => with_version(job.0, CONTENT),
         }
     }
 
@@ -59,12 +65,16 @@ impl StreamId {
         match id {
             id if id.is_nil() => Self::Queues,
             id if id.is_max() => Self::Archive,
+            id if id.get_version_num() == usize::from(CONTENT) => Self::Content(JobId(with_version(id, 7))),
             id => Self::Job(JobId(id)),
         }
     }
 
     /// The stream called `name`, as [`StreamId`] is displayed.
     pub fn from_name(name: &str) -> Option<Self> {
+        if let Some(id) = name.strip_prefix("content-") {
+            return id.parse().ok().map(|id| Self::Content(JobId(id)));
+        }
         match (name.strip_prefix("job-"), name) {
             (Some(id), _) => id.parse().ok().map(|id| Self::Job(JobId(id))),
             (None, "queues") => Some(Self::Queues),
@@ -72,6 +82,13 @@ impl StreamId {
             (None, _) => None,
         }
     }
+}
+
+/// The same id but for the four bits that say of which version it is.
+fn with_version(id: Uuid, version: u8) -> Uuid {
+    let mut bytes = id.into_bytes();
+    bytes[6] = (bytes[6] & 0x0f) | (version << 4);
+    Uuid::from_bytes(bytes)
 }
 
 impl From<JobId> for StreamId {
@@ -86,6 +103,7 @@ impl fmt::Display for StreamId {
             Self::Job(job) => write!(f, "job-{job}"),
             Self::Queues => f.write_str("queues"),
             Self::Archive => f.write_str("archive"),
+            Self::Content(job) => write!(f, "content-{job}"),
         }
     }
 }
@@ -143,5 +161,30 @@ impl Attempt {
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_come_back_from_their_names_and_from_what_is_stored() {
+        let job = JobId("0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee".parse().unwrap());
+        let streams = [
+            (StreamId::Job(job), "job-0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee"),
+            (StreamId::Queues, "queues"),
+            (StreamId::Archive, "archive"),
+            (StreamId::Content(job), "content-0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee"),
+        ];
+        for (stream, name) in streams {
+            assert_eq!((stream.to_string().as_str(), StreamId::from_name(name)), (name, Some(stream)));
+            assert_eq!(StreamId::from_uuid(stream.to_uuid()), stream);
+        }
+        let stored = StreamId::Content(job).to_uuid().to_string();
+        assert_eq!(stored, "0190aaaa-bbbb-8ccc-8ddd-eeeeeeeeeeee");
+        for name in ["content-", "content-x", "article", ""] {
+            assert_eq!(StreamId::from_name(name), None);
+        }
     }
 }

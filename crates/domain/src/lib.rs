@@ -1,11 +1,12 @@
 //! The pure core of Quillwork.
 //!
 //! Nothing here performs I/O, reads a clock or draws a random number: time, jitter and identity arrive as data on
-//! commands. [`job`] and [`queue`] decide and fold, [`wire`] is the only place that serializes events, [`chain`] makes the log
+//! commands. [`job`], [`queue`] and [`content`] decide and fold, [`wire`] is the only place that serializes events, [`chain`] makes the log
 //! tamper-evident.
 
 pub mod archive;
 pub mod chain;
+pub mod content;
 pub mod envelope;
 pub mod export;
 pub mod id;

@@ -1,8 +1,10 @@
-//! What a job will do: its stages in order, each with its handler and its policy.
+//! What a job will do: its stages in order, each with its handler and its policy. Neighbours may form a group, whose
+//! stages run at the same time.
 //!
 //! A plan is data in `JobSubmitted`, so that a changed configuration never changes a running job.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,9 @@ pub struct PlannedStage {
     /// failures, but a stage that kills every worker must end.
     #[serde(default = "default_max_lost")]
     pub max_lost: u32,
+    /// The stage runs at the same time as the one before it, and sees what that one sees.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside_previous: bool,
 }
 
 fn default_max_rate_limited() -> u32 {
@@ -88,6 +93,8 @@ pub enum InvalidPlan {
     BadName(String),
     #[error("stage {stage:?}: {field} must be at least 1")]
     Zero { stage: String, field: &'static str },
+    #[error("stage {0:?}: beside_previous needs a stage before it, and this is the first")]
+    BesideNothing(String),
 }
 
 impl Plan {
@@ -115,6 +122,9 @@ impl Plan {
                 }
             }
         }
+        if let Some(first) = stages.first().filter(|first| first.beside_previous) {
+            return Err(InvalidPlan::BesideNothing(first.name.clone()));
+        }
         Ok(Self { stages: stages.into() })
     }
 
@@ -123,7 +133,7 @@ impl Plan {
     }
 
     pub fn get(&self, index: StageIndex) -> Option<&PlannedStage> {
-        self.stages.get(usize::from(index.0))
+        self.stages.get(index.place())
     }
 
     pub fn len(&self) -> usize {
@@ -134,10 +144,21 @@ impl Plan {
         self.stages.is_empty()
     }
 
+    /// The places of the stages that run at the same time as `stage`, itself included; empty if there is no such stage.
+    pub fn group(&self, stage: StageIndex) -> Range<usize> {
+        let at = stage.place();
+        if at >= self.stages.len() {
+            return at..at;
+        }
+        let first = self.stages[..=at].iter().rposition(|stage| !stage.beside_previous).unwrap_or(0);
+        let beside = self.stages[at + 1..].iter().take_while(|stage| stage.beside_previous).count();
+        first..at + 1 + beside
+    }
+
     /// Where the stage called `name` stands.
     pub fn index_of(&self, name: &str) -> Option<StageIndex> {
         let index = self.stages.iter().position(|stage| stage.name == name)?;
-        u16::try_from(index).ok().map(StageIndex)
+        Some(StageIndex::at(index))
     }
 }
 
@@ -152,8 +173,14 @@ pub fn is_name(name: &str) -> bool {
 pub struct StageIndex(pub u16);
 
 impl StageIndex {
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
+    /// The stage at place `at`; the last that can be told if that is too far for any plan.
+    pub fn at(at: usize) -> Self {
+        Self(u16::try_from(at).unwrap_or(u16::MAX))
+    }
+
+    /// The place in a list of all stages.
+    pub fn place(self) -> usize {
+        usize::from(self.0)
     }
 }
 
@@ -187,6 +214,7 @@ mod tests {
             backoff: BACKOFF,
             max_rate_limited: 1,
             max_lost: 1,
+            beside_previous: false,
         };
         assert_eq!(Plan::new(vec![]), Err(InvalidPlan::Empty));
         assert_eq!(Plan::new(vec![stage("a"), stage("a")]), Err(InvalidPlan::DuplicateName("a".into())));
@@ -194,5 +222,12 @@ mod tests {
         let zero = PlannedStage { timeout_ms: 0, ..stage("a") };
         assert_eq!(Plan::new(vec![zero]), Err(InvalidPlan::Zero { stage: "a".into(), field: "timeout_ms" }));
         assert_eq!(Plan::new(vec![stage("a"); MAX_STAGES + 1]), Err(InvalidPlan::TooLong(MAX_STAGES + 1)));
+        let beside = |name: &str| PlannedStage { beside_previous: true, ..stage(name) };
+        assert_eq!(Plan::new(vec![beside("a"), beside("b")]), Err(InvalidPlan::BesideNothing("a".into())));
+        let plan = Plan::new(vec![stage("a"), stage("b"), beside("c"), beside("d"), stage("e")]).unwrap();
+        let groups = [0..1, 1..4, 1..4, 1..4, 4..5, 5..5];
+        for (at, group) in groups.into_iter().enumerate() {
+            assert_eq!(plan.group(StageIndex::at(at)), group, "of stage {at}");
+        }
     }
 }

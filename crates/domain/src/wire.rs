@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::content::ContentEvent;
 use crate::envelope::Recorded;
 use crate::job::Event;
 use crate::queue::QueueEvent;
@@ -37,7 +38,7 @@ pub enum DecodeError {
 }
 
 /// All kinds of events, as stored and shown.
-pub const KINDS: [&str; 13] = [
+pub const KINDS: [&str; 16] = [
     "JobSubmitted",
     "StageStarted",
     "StepRecorded",
@@ -51,6 +52,9 @@ pub const KINDS: [&str; 13] = [
     "QueueResumed",
     "QueueLimited",
     "JobsArchived",
+    "StagesReopened",
+    "ContentViewed",
+    "ContentRated",
 ];
 
 /// The kind called `name`, without a copy if it is one of [`KINDS`].
@@ -77,6 +81,9 @@ pub fn kind(event: &Event) -> &'static str {
         Event::Queue(QueueEvent::Resumed(_)) => KINDS[10],
         Event::Queue(QueueEvent::Limited(_)) => KINDS[11],
         Event::Archive(_) => KINDS[12],
+        Event::StagesReopened(_) => KINDS[13],
+        Event::Content(ContentEvent::Viewed(_)) => KINDS[14],
+        Event::Content(ContentEvent::Rated(_)) => KINDS[15],
     }
 }
 
@@ -97,10 +104,13 @@ pub fn encode(event: &Event) -> Result<Encoded, serde_json::Error> {
         Event::JobFailed(data) => to_json(data),
         Event::JobCancelled(data) => to_json(data),
         Event::JobRetried(data) => to_json(data),
+        Event::StagesReopened(data) => to_json(data),
         Event::Queue(QueueEvent::Paused(data)) => to_json(data),
         Event::Queue(QueueEvent::Resumed(data)) => to_json(data),
         Event::Queue(QueueEvent::Limited(data)) => to_json(data),
         Event::Archive(data) => to_json(data),
+        Event::Content(ContentEvent::Viewed(data)) => to_json(data),
+        Event::Content(ContentEvent::Rated(data)) => to_json(data),
     }?;
     Ok(Encoded { kind: kind(event), schema_version: 1, data })
 }
@@ -136,10 +146,13 @@ pub fn decode_parts(kind: &str, schema_version: u16, data: &[u8]) -> Result<Even
         ("JobFailed", 1) => parse(kind, data).map(Event::JobFailed),
         ("JobCancelled", 1) => parse(kind, data).map(Event::JobCancelled),
         ("JobRetried", 1) => parse(kind, data).map(Event::JobRetried),
+        ("StagesReopened", 1) => parse(kind, data).map(Event::StagesReopened),
         ("QueuePaused", 1) => parse(kind, data).map(QueueEvent::Paused).map(Event::Queue),
         ("QueueResumed", 1) => parse(kind, data).map(QueueEvent::Resumed).map(Event::Queue),
         ("QueueLimited", 1) => parse(kind, data).map(QueueEvent::Limited).map(Event::Queue),
         ("JobsArchived", 1) => parse(kind, data).map(Event::Archive),
+        ("ContentViewed", 1) => parse(kind, data).map(ContentEvent::Viewed).map(Event::Content),
+        ("ContentRated", 1) => parse(kind, data).map(ContentEvent::Rated).map(Event::Content),
         _ => Err(DecodeError::Unknown { kind: kind.into(), schema_version }),
     }
 }

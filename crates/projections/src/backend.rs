@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use quillwork_domain::content::{Rater, Stars};
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::time::Timestamp;
 
 use crate::changes::{Changes, Checkpoint};
+use crate::content_analytics::{ContentAnalytics, ContentPlace, ContentSort};
 use crate::job_summary::{JobFilter, JobSummary};
 use crate::job_timeline::TimelineEntry;
 use crate::queues::QueueRow;
@@ -15,7 +17,7 @@ use crate::{postgres, sqlite};
 
 /// The version of the tables and of the folds that fill them. An SQLite file of another version is thrown away; on
 /// PostgreSQL each version has tables of its own.
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 /// What readers ask.
 pub(crate) enum Backend {
@@ -104,6 +106,27 @@ impl Backend {
             Self::Postgres(database, _) => postgres::query::queues(database).await,
         }
     }
+
+    /// The row of one article.
+    pub(crate) async fn content(&self, id: JobId) -> Result<Option<ContentAnalytics>, ReadModelError> {
+        match self {
+            Self::Sqlite(readers) => sqlite::content::content(readers, id),
+            Self::Postgres(database, _) => Ok(postgres::content::rows(database, &[id]).await?.pop()),
+        }
+    }
+
+    /// Up to `limit` articles of jobs that have completed or left the log, after a place in their order.
+    pub(crate) async fn contents(
+        &self,
+        sort: ContentSort,
+        after: ContentPlace,
+        limit: usize,
+    ) -> Result<Vec<ContentAnalytics>, ReadModelError> {
+        match self {
+            Self::Sqlite(readers) => sqlite::content::contents(readers, sort, after, limit).await,
+            Self::Postgres(database, _) => postgres::content::contents(database, sort, after, limit).await,
+        }
+    }
 }
 
 /// The one writer's access to the tables.
@@ -126,6 +149,28 @@ impl Writer {
         match self {
             Self::Sqlite(writer) => writer.queues().await,
             Self::Postgres(turn) => postgres::query::queues(&turn.database).await,
+        }
+    }
+
+    /// The rows of articles, in no order; those without a row are left out.
+    pub(crate) async fn contents(
+        &mut self,
+        ids: Vec<JobId>,
+    ) -> Result<Vec<ContentAnalytics>, ReadModelError> {
+        match self {
+            Self::Sqlite(writer) => writer.contents(ids).await,
+            Self::Postgres(turn) => postgres::content::rows(&turn.database, &ids).await,
+        }
+    }
+
+    /// How many stars raters gave articles, in no order; those that gave none are left out.
+    pub(crate) async fn stars(
+        &mut self,
+        raters: Vec<(JobId, Rater)>,
+    ) -> Result<Vec<((JobId, Rater), Stars)>, ReadModelError> {
+        match self {
+            Self::Sqlite(writer) => writer.stars(raters).await,
+            Self::Postgres(turn) => postgres::content::stars(&turn.database, &raters).await,
         }
     }
 

@@ -8,6 +8,7 @@ use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::job::{Event, Status};
 use quillwork_domain::payload::Sha256Digest;
 
+use crate::content_analytics::ContentChanges;
 use crate::job_summary::{self, JobSummary};
 use crate::job_timeline::{self, TimelineEntry};
 use crate::queues::{self, QueueRow};
@@ -43,6 +44,8 @@ pub(crate) struct Changes {
     pub(crate) stats: StatsDelta,
     /// All queues by handler, if the batch has news of them; empty if not.
     pub(crate) queues: BTreeMap<String, QueueRow>,
+    /// Articles that the batch is about.
+    pub(crate) contents: ContentChanges,
     pub(crate) through: Checkpoint,
 }
 
@@ -82,12 +85,14 @@ impl Changes {
             removed: Vec::new(),
             stats: StatsDelta::default(),
             queues: BTreeMap::new(),
+            contents: ContentChanges::default(),
             through: checkpoint,
         }
     }
 
     /// Folds the next event of the log, which the feed has found to be the next. The row of its job is in `jobs` unless the
-    /// event is the job's first, as are the rows of jobs that left the log; all queues are in `queues` if it is of theirs.
+    /// event is the job's first, as are the rows of jobs that left the log; all queues are in `queues` if it is of theirs,
+    /// and in `contents` is what [`Wanted`](crate::content_analytics::Wanted) names.
     pub(crate) fn fold(&mut self, entry: &Entry) -> Result<(), OutOfStep> {
         let recorded = &entry.recorded;
         let expected = self.through.position.next();
@@ -106,6 +111,10 @@ impl Changes {
                     self.archive(archived);
                 }
             }
+            StreamId::Content(article) => {
+                check_version(self.contents.version(article), entry)?;
+                self.contents.fold(article, entry);
+            }
         }
         self.through = Checkpoint { position: recorded.position, hash: recorded.hash };
         Ok(())
@@ -118,6 +127,7 @@ impl Changes {
             self.stats.archive(row.as_ref(), job);
             gone.extend(row.as_ref().map(|row| row.submitted_position));
             self.removed.extend(row);
+            self.contents.archive(job.id);
         }
         // Of jobs whose beginning is in this batch, too.
         self.labels.retain(|(_, position)| !gone.contains(position));
@@ -127,11 +137,10 @@ impl Changes {
     fn fold_job(&mut self, id: JobId, entry: &Entry) -> Result<(), OutOfStep> {
         let job = &mut self.jobs.entry(id).or_default().job;
         check_version(job.as_ref().map_or(Version::default(), |job| job.version), entry)?;
-        if let Some(job) = job
-            && let Some(attempt) = job_timeline::fold(job, entry)
-        {
-            self.timeline.push((job.submitted_position, attempt));
+        if let Some(job) = job {
+            job_timeline::fold(job, entry, &mut self.timeline);
         }
+        self.contents.fold_job(id, entry);
         let before = job.as_ref().map(|job| job.status);
         job_summary::fold_in_place(job, entry);
         if let Some(job) = job {

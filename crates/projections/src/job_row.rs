@@ -11,6 +11,7 @@ use quillwork_domain::job::{JobError, Status, Usage};
 use quillwork_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::job_group::{GroupStage, StageState};
 use crate::job_summary::{JobSummary, Progress};
 use crate::job_timeline::TimelineOutcome;
 use crate::read_models::ReadModelError;
@@ -63,7 +64,16 @@ struct Rare<'a> {
     labels: Option<Cow<'a, BTreeMap<String, String>>>,
     #[serde(default, rename = "u", skip_serializing_if = "Option::is_none")]
     usage: Option<Cow<'a, Usage>>,
+    #[serde(default, rename = "o", skip_serializing_if = "Option::is_none")]
+    round: Option<u32>,
+    #[serde(default, rename = "b", skip_serializing_if = "Option::is_none")]
+    beside: Option<Cow<'a, [u32]>>,
+    #[serde(default, rename = "g", skip_serializing_if = "Vec::is_empty")]
+    group: Vec<Member<'a>>,
 }
+
+/// A stage of a group: its place, its state, its attempt, who runs it since when, and when it may be tried again.
+type Member<'a> = (u32, u8, Attempt, Option<Cow<'a, str>>, Option<i64>, Option<i64>);
 
 /// What no query looks into, as JSON.
 pub(crate) fn details(job: &JobSummary) -> Result<String, serde_json::Error> {
@@ -89,6 +99,18 @@ pub(crate) fn details(job: &JobSummary) -> Result<String, serde_json::Error> {
             error: job.error.as_ref().map(Cow::Borrowed),
             labels: (!job.labels.is_empty()).then_some(Cow::Borrowed(&job.labels)),
             usage: job.usage.as_ref().map(Cow::Borrowed),
+            round: (job.round > 1).then_some(job.round),
+            beside: (!job.beside.is_empty()).then_some(Cow::Borrowed(&job.beside)),
+            group: job
+                .group
+                .iter()
+                .map(|member| {
+                    let (started_at, retry_at) = (member.started_at.map(after), member.retry_at.map(after));
+                    let worker = member.worker.as_deref().map(Cow::Borrowed);
+                    let state = state_code(member.state);
+                    (member.stage_index, state, member.attempt, worker, started_at, retry_at)
+                })
+                .collect(),
         },
     );
     serde_json::to_string(&details)
@@ -114,12 +136,25 @@ impl JobRow<'_> {
         let at = |after: i64| Timestamp::from_millis(submitted_at.saturating_add(after));
         let stages = stages.into_owned();
         let progress = Progress { done, total: u32::try_from(stages.len()).unwrap_or(u32::MAX) };
-        Ok(JobSummary {
+        let group =
+            rare.group.into_iter().map(|(stage_index, state, attempt, worker, started_at, retry_at)| {
+                Ok(GroupStage {
+                    stage_index,
+                    stage: stages.get(stage_index as usize).cloned().unwrap_or_default(),
+                    state: state_of(state)?,
+                    attempt,
+                    worker: worker.map(Cow::into_owned),
+                    started_at: started_at.map(at),
+                    retry_at: retry_at.map(at),
+                })
+            });
+        let group = group.collect::<Result<_, ReadModelError>>()?;
+        let mut job = JobSummary {
             id: self.id,
             status: status_of(self.status)?,
             topic: self.topic,
             pipeline: self.pipeline,
-            stage: stages.get(progress.stage_index() as usize).cloned(),
+            stage: None,
             attempt,
             worker: rare.worker.map(Cow::into_owned),
             stage_started_at: rare.stage_started_at.map(at),
@@ -140,7 +175,12 @@ impl JobRow<'_> {
             usage: rare.usage.map(Cow::into_owned),
             submitted_position: self.submitted_position,
             counted: counted.into_owned(),
-        })
+            round: rare.round.unwrap_or(1),
+            beside: rare.beside.map(Cow::into_owned).unwrap_or_default(),
+            group,
+        };
+        job.stage = job.stages.get(job.stage_index() as usize).cloned();
+        Ok(job)
     }
 }
 
@@ -180,6 +220,23 @@ pub(crate) fn status_code(status: Status) -> i16 {
 fn status_of(code: i64) -> Result<Status, ReadModelError> {
     let status = Status::ALL.into_iter().find(|status| i64::from(status_code(*status)) == code);
     status.ok_or_else(|| ReadModelError::Damaged(format!("a job has the unknown status {code}")))
+}
+
+/// Stands for the state of a stage in the tables.
+fn state_code(state: StageState) -> u8 {
+    match state {
+        StageState::Waiting => 1,
+        StageState::Running => 2,
+        StageState::Retrying => 3,
+        StageState::Completed => 4,
+        StageState::SentBack => 5,
+        StageState::Stopped => 6,
+    }
+}
+
+fn state_of(code: u8) -> Result<StageState, ReadModelError> {
+    let state = StageState::ALL.into_iter().find(|state| state_code(*state) == code);
+    state.ok_or_else(|| ReadModelError::Damaged(format!("a stage has the unknown state {code}")))
 }
 
 /// Stands for the outcome of an attempt in the tables.
@@ -242,7 +299,7 @@ mod tests {
             r#"[7,1,1,4,3,21,7,null,["stage-0","stage-1"],[[1,1,0,0],[1,0,0,0]],"#,
             r#"{"w":"worker-1","s":21,"l":{"team":"blue"},"u":{"input_tokens":3,"output_tokens":5}}]"#
         );
-        assert_eq!((SCHEMA_VERSION, details(&job).unwrap().as_str()), (4, text));
+        assert_eq!((SCHEMA_VERSION, details(&job).unwrap().as_str()), (5, text));
     }
 
     #[test]
@@ -259,6 +316,9 @@ mod tests {
         }
         for outcome in TimelineOutcome::ALL {
             assert_eq!(outcome_of(outcome_code(outcome).into()).unwrap(), outcome);
+        }
+        for state in StageState::ALL {
+            assert_eq!(state_of(state_code(state)).unwrap(), state);
         }
         assert!(matches!(status_of(0), Err(ReadModelError::Damaged(_))));
     }

@@ -8,6 +8,8 @@ use quillwork_domain::job::{Event, JobError, Status, Usage};
 use quillwork_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::job_group::GroupStage;
+
 /// A job as clients read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSummary {
@@ -16,15 +18,20 @@ pub struct JobSummary {
     pub status: Status,
     pub topic: String,
     pub pipeline: String,
-    /// The stage that runs or waits; the last one once the job is completed.
+    /// The stage that runs or waits, of several the first without a result; the last one once the job is completed.
     pub stage: Option<String>,
-    /// How often that stage was started.
+    /// How often that stage was started, over all rounds.
     pub attempt: Attempt,
     /// Who runs that stage now; None while it waits.
     pub worker: Option<String>,
     /// Since when.
     pub stage_started_at: Option<Timestamp>,
     pub progress: Progress,
+    /// Counts from 1; one more each time that a stage sent the job back.
+    pub round: u32,
+    /// The stages that run at the same time, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<GroupStage>,
     pub submitted_at: Timestamp,
     /// When the first stage was started for the first time.
     pub started_at: Option<Timestamp>,
@@ -39,7 +46,7 @@ pub struct JobSummary {
     pub priority: i16,
     /// Not before this time.
     pub run_at: Option<Timestamp>,
-    /// When the next attempt may start, while the job is retrying.
+    /// When the next attempt of a stage may start, while the job is retrying.
     pub retry_at: Option<Timestamp>,
     pub updated_at: Timestamp,
     pub tenant: String,
@@ -49,6 +56,9 @@ pub struct JobSummary {
     pub usage: Option<Usage>,
     /// The position of the job's first event: the order of lists.
     pub submitted_position: Position,
+    /// The places of the stages that run beside the one before them. Not for clients: the pipelines tell it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<u32>,
     /// For each stage, what the counters have of this job: attempts started, completed, failed and retried. Not for
     /// clients: it is there for the day on which the job leaves the log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -62,14 +72,6 @@ pub struct Progress {
     pub total: u32,
 }
 
-impl Progress {
-    /// The place of the current stage in the plan, from 0.
-    pub(crate) fn stage_index(self) -> u32 {
-        // All stages are done in a completed job, whose current stage is the last one.
-        self.done.min(self.total.saturating_sub(1))
-    }
-}
-
 impl JobSummary {
     /// The job as it shows at `now`: a scheduled job is queued once its time has come, without any event.
     pub fn at(mut self, now: Timestamp) -> Self {
@@ -79,9 +81,12 @@ impl JobSummary {
         self
     }
 
-    /// The place of the current stage in the plan, from 0.
+    /// The place in the plan of the stage that is shown, from 0.
     pub fn stage_index(&self) -> u32 {
-        self.progress.stage_index()
+        // All stages are done in a completed job, whose current stage is the last one.
+        let alone = self.progress.done.min(self.progress.total.saturating_sub(1));
+        let shown = || self.group.iter().find(|stage| !stage.is_done()).or(self.group.last());
+        shown().map_or(alone, |stage| stage.stage_index)
     }
 
     /// `key:value` of each label.
@@ -103,8 +108,8 @@ impl JobSummary {
     }
 
     /// A job without a running stage waits: in the queue at first, and between stages it counts as running.
-    fn waiting(&self) -> Status {
-        if self.progress.done == 0 { Status::Queued } else { Status::Running }
+    pub(crate) fn waiting(&self) -> Status {
+        if self.progress.done == 0 && self.round == 1 { Status::Queued } else { Status::Running }
     }
 }
 
@@ -127,24 +132,21 @@ pub(crate) fn fold_in_place(summary: &mut Option<JobSummary>, entry: &Entry) {
     let at = recorded.recorded_at;
     match &entry.event {
         // A job is submitted once; a second time changes nothing but the version.
-        Event::JobSubmitted(_) | Event::StepRecorded(_) | Event::Queue(_) | Event::Archive(_) => {}
+        Event::JobSubmitted(_)
+        | Event::StepRecorded(_)
+        | Event::Queue(_)
+        | Event::Archive(_)
+        | Event::Content(_) => {}
         Event::StageStarted(started) => {
             job.count(&started.stage, [1, 0, 0, 0]);
-            job.status = Status::Running;
-            job.attempt = started.attempt;
-            job.worker = Some(started.worker.clone());
-            job.stage_started_at = Some(at);
             job.started_at.get_or_insert(at);
-            job.retry_at = None;
+            job.status = Status::Running;
+            job.begin(&started.stage, started.attempt, &started.worker, at);
         }
         Event::StageCompleted(completed) => {
             job.count(&completed.stage, [0, 1, 0, 0]);
-            (job.worker, job.stage_started_at) = (None, None);
             job.progress.done = (job.progress.done + 1).min(job.progress.total);
-            if job.progress.done < job.progress.total {
-                job.stage = job.stages.get(job.progress.done as usize).cloned();
-                job.attempt = Attempt::default();
-            }
+            job.complete(&completed.stage, completed.rework.is_some());
             if let Some(used) = &completed.usage {
                 let sum = job.usage.get_or_insert(Usage { input_tokens: 0, output_tokens: 0 });
                 sum.input_tokens = sum.input_tokens.saturating_add(used.input_tokens);
@@ -153,9 +155,11 @@ pub(crate) fn fold_in_place(summary: &mut Option<JobSummary>, entry: &Entry) {
         }
         Event::StageFailed(failed) => {
             job.count(&failed.stage, [0, 0, 1, u64::from(failed.retry_at.is_some())]);
-            (job.worker, job.stage_started_at) = (None, None);
-            job.status = if failed.retry_at.is_some() { Status::Retrying } else { Status::Failed };
-            job.retry_at = failed.retry_at;
+            job.fail(&failed.stage, failed.retry_at);
+        }
+        Event::StagesReopened(reopened) => {
+            job.round = reopened.round;
+            job.reopen(&reopened.stage);
         }
         Event::JobCompleted(_) => {
             job.status = Status::Completed;
@@ -165,14 +169,15 @@ pub(crate) fn fold_in_place(summary: &mut Option<JobSummary>, entry: &Entry) {
             job.status = Status::Failed;
             job.error = Some(failed.error.clone());
             job.finished_at = Some(at);
-            (job.worker, job.stage_started_at, job.retry_at) = (None, None, None);
+            job.stop();
         }
         Event::JobCancelled(_) => {
             job.status = Status::Cancelled;
             job.finished_at = Some(at);
-            (job.worker, job.stage_started_at, job.retry_at) = (None, None, None);
+            job.stop();
         }
         Event::JobRetried(_) => {
+            job.retry();
             job.status = job.waiting();
             job.error = None;
             job.finished_at = None;
@@ -188,7 +193,9 @@ fn submitted(entry: &Entry) -> Option<JobSummary> {
     let recorded = &entry.recorded;
     let id = recorded.stream.job()?;
     let stages: Vec<String> = submitted.plan.stages().iter().map(|stage| stage.name.clone()).collect();
-    Some(JobSummary {
+    let beside = (0_u32..).zip(submitted.plan.stages()).filter(|(_, stage)| stage.beside_previous);
+    let beside = beside.map(|(place, _)| place).collect();
+    let mut job = JobSummary {
         id,
         status: if submitted.run_at.is_some() { Status::Scheduled } else { Status::Queued },
         topic: submitted.topic.clone(),
@@ -214,7 +221,12 @@ fn submitted(entry: &Entry) -> Option<JobSummary> {
         stages,
         usage: None,
         submitted_position: recorded.position,
-    })
+        round: 1,
+        group: vec![],
+        beside,
+    };
+    job.enter(0);
+    Some(job)
 }
 
 /// Which jobs to list, newest first. What is None does not restrict.

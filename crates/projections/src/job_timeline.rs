@@ -1,11 +1,12 @@
 //! `job_timeline`: one row per attempt of a stage.
 
 use quillwork_app::ports::store::Entry;
-use quillwork_domain::id::Attempt;
+use quillwork_domain::id::{Attempt, Position};
 use quillwork_domain::job::{ErrorClass, Event};
 use quillwork_domain::time::Timestamp;
 use serde::Serialize;
 
+use crate::job_group::GroupStage;
 use crate::job_summary::JobSummary;
 
 /// One attempt of a stage, as clients read it.
@@ -37,7 +38,7 @@ pub enum TimelineOutcome {
     Lost,
     /// Its worker gave it back.
     Released,
-    /// The job was cancelled.
+    /// The job was cancelled, or failed by another stage.
     Cancelled,
 }
 
@@ -62,46 +63,93 @@ pub(crate) fn stage_of(job: &JobSummary, stage_index: u32) -> String {
     job.stages.get(stage_index as usize).cloned().unwrap_or_default()
 }
 
-/// The attempt that runs now, if one does. It is in the job's own row; the table holds those that have ended.
-pub(crate) fn running(job: &JobSummary) -> Option<TimelineEntry> {
-    job.worker.is_some().then(|| attempt_of(job, job.attempt, TimelineOutcome::Running, None))
+/// The attempts that run now. They are in the job's own row; the table holds those that have ended.
+pub(crate) fn running(job: &JobSummary) -> Vec<TimelineEntry> {
+    if job.group.is_empty() {
+        let runs = job.worker.is_some();
+        return runs.then(|| shown(job, job.attempt, TimelineOutcome::Running, None)).into_iter().collect();
+    }
+    let running = job.group.iter().filter(|member| member.worker.is_some());
+    running.map(|member| of_member(member, TimelineOutcome::Running, None)).collect()
 }
 
-/// The attempt that `entry` ends, if it ends one; `before` is its job before the event.
-pub(crate) fn fold(before: &JobSummary, entry: &Entry) -> Option<TimelineEntry> {
+/// Adds the attempts that `entry` ends; `before` is its job before the event.
+pub(crate) fn fold(before: &JobSummary, entry: &Entry, ended: &mut Vec<(Position, TimelineEntry)>) {
     let at = Some(entry.recorded.recorded_at);
-    // Between two stages a job counts as running while no attempt is.
-    let an_attempt_runs = before.worker.is_some();
+    let mut end = |entry: TimelineEntry| ended.push((before.submitted_position, entry));
     match &entry.event {
         Event::JobSubmitted(_)
         | Event::StageStarted(_)
         | Event::StepRecorded(_)
         | Event::JobCompleted(_)
         | Event::JobRetried(_)
+        | Event::StagesReopened(_)
         | Event::Queue(_)
-        | Event::Archive(_) => None,
+        | Event::Archive(_)
+        | Event::Content(_) => {}
         Event::StageCompleted(completed) => {
-            Some(attempt_of(before, completed.attempt, TimelineOutcome::Completed, at))
+            end(named(before, &completed.stage, completed.attempt, TimelineOutcome::Completed, at));
         }
-        Event::StageFailed(failed) => Some(TimelineEntry {
+        Event::StageFailed(failed) => end(TimelineEntry {
             class: Some(failed.class.as_str().to_owned()),
             error: Some(failed.error.clone()),
             retry_at: failed.retry_at,
-            ..attempt_of(before, failed.attempt, outcome(failed.class), at)
+            ..named(before, &failed.stage, failed.attempt, outcome(failed.class), at)
         }),
-        Event::JobFailed(failed) if an_attempt_runs => Some(TimelineEntry {
-            class: Some(failed.error.class.as_str().to_owned()),
-            error: Some(failed.error.message.clone()),
-            ..attempt_of(before, before.attempt, TimelineOutcome::Failed, at)
-        }),
-        Event::JobCancelled(_) if an_attempt_runs => {
-            Some(attempt_of(before, before.attempt, TimelineOutcome::Cancelled, at))
+        Event::JobFailed(failed) => {
+            for running in running(before) {
+                let ended = if running.stage == failed.error.stage {
+                    TimelineEntry {
+                        class: Some(failed.error.class.as_str().to_owned()),
+                        error: Some(failed.error.message.clone()),
+                        outcome: TimelineOutcome::Failed,
+                        ..running
+                    }
+                } else {
+                    TimelineEntry { outcome: TimelineOutcome::Cancelled, ..running }
+                };
+                end(TimelineEntry { finished_at: at, ..ended });
+            }
         }
-        Event::JobFailed(_) | Event::JobCancelled(_) => None,
+        Event::JobCancelled(_) => {
+            for running in running(before) {
+                end(TimelineEntry { outcome: TimelineOutcome::Cancelled, finished_at: at, ..running });
+            }
+        }
     }
 }
 
-fn attempt_of(
+/// An attempt of the stage called `stage`.
+fn named(
+    job: &JobSummary,
+    stage: &str,
+    attempt: Attempt,
+    outcome: TimelineOutcome,
+    finished_at: Option<Timestamp>,
+) -> TimelineEntry {
+    match job.group.iter().find(|member| member.stage == stage) {
+        Some(member) => of_member(member, outcome, finished_at),
+        None => shown(job, attempt, outcome, finished_at),
+    }
+}
+
+fn of_member(member: &GroupStage, outcome: TimelineOutcome, finished_at: Option<Timestamp>) -> TimelineEntry {
+    TimelineEntry {
+        stage_index: member.stage_index,
+        stage: member.stage.clone(),
+        attempt: member.attempt,
+        worker: member.worker.clone(),
+        started_at: member.started_at,
+        finished_at,
+        outcome,
+        class: None,
+        error: None,
+        retry_at: None,
+    }
+}
+
+/// An attempt of the one stage that the row itself tells of.
+fn shown(
     job: &JobSummary,
     attempt: Attempt,
     outcome: TimelineOutcome,

@@ -1,6 +1,7 @@
 //! The read side: what clients see, folded from the log.
 //!
-//! Each read model is a file with its row and its pure fold: [`job_summary`], [`job_timeline`], [`queues`], [`stats`].
+//! Each read model is a file with its row and its pure fold: [`job_summary`], [`job_timeline`], [`queues`], [`stats`],
+//! [`content_analytics`].
 //! [`changes`] runs them over a batch of events, so that many events of a job become one written row. [`Projector`]
 //! keeps the tables up to date, [`ReadModels`] answers queries, and [`rebuild()`] makes the tables anew.
 //! Rows and checkpoint are one transaction, and no event is ever skipped.
@@ -10,7 +11,9 @@
 
 mod backend;
 pub mod changes;
+pub mod content_analytics;
 mod follow;
+mod job_group;
 mod job_row;
 pub mod job_summary;
 pub mod job_timeline;
@@ -24,6 +27,8 @@ mod sqlite;
 pub mod stats;
 mod tables;
 
+pub use content_analytics::{ContentAnalytics, ContentPage, ContentPlace, ContentSort};
+pub use job_group::{GroupStage, StageState};
 pub use job_summary::{JobFilter, JobPage, JobSummary};
 pub use job_timeline::{TimelineEntry, TimelineOutcome};
 pub use postgres::PgReadConfig;

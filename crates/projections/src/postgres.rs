@@ -3,6 +3,7 @@
 //! Each version of the tables is a schema of its own, so that an old and a new program run side by side during an
 //! upgrade. Texts say `{schema}` where the name of the schema goes.
 
+pub(crate) mod content;
 pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod lookup;

@@ -10,8 +10,10 @@ use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::job::Status;
 use quillwork_domain::time::Timestamp;
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::backend::{Backend, Found};
+use crate::content_analytics::{ContentAnalytics, ContentPage, ContentPlace, ContentSort};
 use crate::job_summary::{JobFilter, JobPage, JobSummary};
 use crate::job_timeline::{self, TimelineEntry};
 use crate::postgres::{self, Turn};
@@ -191,7 +193,7 @@ impl ReadModels {
     pub async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, ReadModelError> {
         let Some(job) = self.watched(self.backend().job(id).await)? else { return Ok(vec![]) };
         let mut attempts = self.watched(self.backend().timeline(&job).await)?;
-        if let Some(running) = job_timeline::running(&job) {
+        for running in job_timeline::running(&job) {
             // It may have ended between the two queries.
             let ended = |ended: &TimelineEntry| {
                 (ended.stage_index, ended.attempt) == (running.stage_index, running.attempt)
@@ -215,6 +217,30 @@ impl ReadModels {
     /// The queues that operators have touched, by handler.
     pub async fn queues(&self) -> Result<Vec<QueueRow>, ReadModelError> {
         self.watched(self.backend().queues().await)
+    }
+
+    /// What is known of one article; None if nothing is.
+    pub async fn content(&self, id: JobId) -> Result<Option<ContentAnalytics>, ReadModelError> {
+        self.watched(self.backend().content(id).await)
+    }
+
+    /// Articles of jobs that have completed, up to `limit`. `after` is the `next` of the page before.
+    ///
+    /// An article whose place changes meanwhile may be on two pages, or on none.
+    pub async fn contents(
+        &self,
+        sort: ContentSort,
+        after: Option<ContentPlace>,
+        limit: usize,
+    ) -> Result<ContentPage, ReadModelError> {
+        let after = after.unwrap_or((i64::MAX, JobId(Uuid::max())));
+        // One more than asked for tells whether there is a next page.
+        let items = self.backend().contents(sort, after, limit.saturating_add(1)).await;
+        let mut items = self.watched(items)?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map(|item| item.place(sort)) } else { None };
+        Ok(ContentPage { items, next })
     }
 
     /// The last event that queries show.

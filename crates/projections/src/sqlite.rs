@@ -1,5 +1,6 @@
 //! The read models in an SQLite file: all of its SQL is here and in the files below.
 
+pub(crate) mod content;
 mod list;
 mod query;
 mod readers;

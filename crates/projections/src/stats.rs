@@ -87,8 +87,10 @@ impl StatsDelta {
             | Event::JobFailed(_)
             | Event::JobCancelled(_)
             | Event::JobRetried(_)
+            | Event::StagesReopened(_)
             | Event::Queue(_)
-            | Event::Archive(_) => {}
+            | Event::Archive(_)
+            | Event::Content(_) => {}
         }
     }
 

@@ -13,6 +13,7 @@ use quillwork_domain::job::Event;
 
 use crate::backend::Writer;
 use crate::changes::{Changed, Changes, Checkpoint};
+use crate::content_analytics::{ContentAnalytics, ContentChanges, Wanted};
 use crate::projector::ProjectorError;
 use crate::read_models::ReadModelError;
 use crate::sqlite::{self, Indexes};
@@ -30,6 +31,7 @@ const COMMIT_ROWS: usize = 6_000;
 pub(crate) struct Tables {
     writer: Writer,
     live: LruCache<JobId, Changed>,
+    articles: LruCache<JobId, ContentAnalytics>,
     /// As it is in the tables.
     checkpoint: Checkpoint,
     /// What is folded and not committed.
@@ -41,7 +43,7 @@ impl Tables {
     /// The tables that `writer` may write and that are as far as `checkpoint`.
     pub(crate) fn new(writer: Writer, checkpoint: Checkpoint) -> Self {
         let news = Changes::after(checkpoint);
-        Self { writer, live: live(LIVE_ROWS), checkpoint, news, filling: false }
+        Self { writer, live: live(LIVE_ROWS), articles: live(LIVE_ROWS), checkpoint, news, filling: false }
     }
 
     /// Those in an SQLite file, made if there are none.
@@ -73,7 +75,9 @@ impl Tables {
 
     /// True if the next commit should not wait for more.
     pub(crate) fn has_enough(&self) -> bool {
-        self.news.jobs.len() + self.news.timeline.len() + self.news.labels.len() >= COMMIT_ROWS
+        let Changes { jobs, timeline, labels, contents, .. } = &self.news;
+        let n_contents = contents.rows.len() + contents.raters.len();
+        jobs.len() + timeline.len() + labels.len() + n_contents >= COMMIT_ROWS
     }
 
     /// Keeps our turn while there is nothing to write.
@@ -123,7 +127,7 @@ impl Tables {
                 (StreamId::Archive, Event::Archive(archived)) => {
                     archived.jobs.iter().for_each(|job| look(job.id, false));
                 }
-                (StreamId::Archive, _) => {}
+                (StreamId::Archive | StreamId::Content(_), _) => {}
                 (StreamId::Queues, _) => news_of_queues = true,
             }
         }
@@ -137,13 +141,41 @@ impl Tables {
             let queues = self.writer.queues().await?;
             self.news.queues = queues.into_iter().map(|row| (row.handler.clone(), row)).collect();
         }
+        self.look_up(entries).await?;
         for entry in entries {
             self.news.fold(entry)?;
         }
         Ok(())
     }
 
-    /// Writes what is folded; returns how many jobs changed.
+    /// Brings what is known of the articles that `entries` are about into the news.
+    async fn look_up(&mut self, entries: &[Entry]) -> Result<(), ReadModelError> {
+        let mut wanted = Wanted::default();
+        entries.iter().for_each(|entry| wanted.add(entry, &self.news.contents));
+        let ContentChanges { rows, raters } = &mut self.news.contents;
+        let mut missing = Vec::new();
+        for article in wanted.articles {
+            let row = self.articles.pop(&article);
+            if row.is_none() {
+                missing.push(article);
+            }
+            rows.insert(article, row);
+        }
+        if !missing.is_empty() {
+            for row in self.writer.contents(missing).await? {
+                rows.insert(row.id, Some(row));
+            }
+        }
+        if !wanted.raters.is_empty() {
+            raters.extend(wanted.raters.iter().map(|key| (*key, None)));
+            for (key, stars) in self.writer.stars(wanted.raters.into_iter().collect()).await? {
+                raters.insert(key, Some(stars));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is folded; returns how many jobs and articles changed.
     ///
     /// After an error nothing is written and the value is of no more use.
     pub(crate) async fn commit(&mut self) -> Result<usize, ReadModelError> {
@@ -152,12 +184,12 @@ impl Tables {
         }
         let after = Changes::after(self.news.through);
         let mut news = std::mem::replace(&mut self.news, after);
-        let n_jobs = news.jobs.len();
+        let n_rows = news.jobs.len() + news.contents.rows.len();
         if self.filling {
             self.put_off(&mut news);
         }
         self.write(news).await?;
-        Ok(n_jobs)
+        Ok(n_rows)
     }
 
     /// Folds `pages`, which follow what is folded, and commits.
@@ -184,12 +216,16 @@ impl Tables {
         let changes = Arc::new(changes);
         self.writer.write(self.checkpoint, &changes).await?;
         self.checkpoint = changes.through;
+        // Nobody else has them any more.
+        let Some(Changes { jobs, contents, .. }) = Arc::into_inner(changes) else { return Ok(()) };
+        for row in contents.rows.into_values().flatten() {
+            self.articles.put(row.id, row);
+        }
         if self.filling {
             // There is room only for what is nowhere else.
             return Ok(());
         }
-        // Nobody else has them any more.
-        for (id, changed) in Arc::into_inner(changes).map(|changes| changes.jobs).into_iter().flatten() {
+        for (id, changed) in jobs {
             if let Some(row) = changed.job.filter(|row| !row.status.is_terminal()) {
                 self.live.put(id, Changed::stored(row));
             }
@@ -214,6 +250,6 @@ impl Tables {
     }
 }
 
-fn live(n_rows: usize) -> LruCache<JobId, Changed> {
+fn live<T>(n_rows: usize) -> LruCache<JobId, T> {
     LruCache::new(NonZeroUsize::new(n_rows).unwrap_or(NonZeroUsize::MIN))
 }

@@ -1,6 +1,7 @@
 //! Read models over histories that the domain itself decided.
 
 mod archive;
+mod content;
 mod filling;
 mod fold;
 pub(crate) mod history;

@@ -19,15 +19,16 @@ use crate::corpus::rank::rank;
 use crate::corpus::refresh::{Fresh, refresh};
 use crate::watch::watched;
 
+mod analyzer;
 pub(crate) mod apparatus;
-mod decode;
+pub(crate) mod decode;
 pub(crate) mod document;
-mod html;
+pub(crate) mod html;
 mod index;
 mod manifest;
-mod markdown;
+pub(crate) mod markdown;
 pub(crate) mod origin;
-mod plain;
+pub(crate) mod plain;
 mod rank;
 mod read;
 mod refresh;
@@ -139,6 +140,10 @@ impl Corpus {
 impl Search for Corpus {
     fn name(&self) -> &str {
         "corpus"
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 
     async fn search(

@@ -14,7 +14,6 @@ use crate::watch::watched;
 
 mod candidates;
 mod definition;
-mod escape;
 mod layout;
 mod phrases;
 mod quotable;

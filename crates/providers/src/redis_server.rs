@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -99,6 +99,11 @@ impl RedisServer {
                 None
             }
         }
+    }
+
+    /// A connection of its own, to listen on.
+    pub(crate) async fn listener(&self) -> RedisResult<PubSub> {
+        self.link.client.get_async_pubsub().await
     }
 
     async fn connection(&self) -> Option<Connection> {

@@ -1,5 +1,6 @@
 //! The log in PostgreSQL: any number of processes, one after the other.
 
+mod cache;
 mod claims;
 mod commit;
 mod errors;
@@ -21,6 +22,7 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use crate::postgres::place::Place;
 
+pub use cache::PostgresCache;
 pub use place::PostgresConfig;
 pub use reader::PostgresReader;
 pub use schema::{check_schema, migrate};

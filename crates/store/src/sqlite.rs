@@ -1,5 +1,6 @@
 //! The log in one SQLite file: no server, one process.
 
+mod cache;
 mod checkpointer;
 mod claims;
 mod commit;
@@ -16,6 +17,7 @@ use quillwork_app::ports::store::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+pub use cache::{CACHE_FILE, SqliteCache};
 pub use commit::SqliteWriter;
 pub use directory::{DataDir, DataDirError};
 pub use reader::SqliteReader;

@@ -2,15 +2,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use quillwork_app::engine::{Engine, FinishedStep, StageRun};
 use quillwork_app::payload::{pack, unpack};
 use quillwork_app::ports::call::{CacheUse, Call};
+use quillwork_app::ports::model::DraftSink;
 use quillwork_app::ports::provider::Progress;
 use quillwork_app::progress::StageProgress;
 use quillwork_domain::id::{Attempt, JobId};
 use quillwork_domain::job::{ErrorClass, Spent};
+use quillwork_domain::plan::StageIndex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -22,11 +25,13 @@ pub struct StageContext {
     run: StageRun,
     deadline: Instant,
     engine: Arc<Engine>,
+    /// A draft was begun, and is to be forgotten with the attempt.
+    drafted: AtomicBool,
 }
 
 impl StageContext {
     pub(crate) fn new(run: StageRun, deadline: Instant, engine: Arc<Engine>) -> Self {
-        Self { run, deadline, engine }
+        Self { run, deadline, engine, drafted: AtomicBool::new(false) }
     }
 
     pub(crate) fn run(&self) -> &StageRun {
@@ -37,9 +42,19 @@ impl StageContext {
         self.run.job
     }
 
+    /// The name that the stage has in the plan.
+    pub fn stage(&self) -> &str {
+        self.run.planned().map(|planned| planned.name.as_str()).unwrap_or_default()
+    }
+
     /// Counts the starts of this stage, from 1.
     pub fn attempt(&self) -> Attempt {
         self.run.attempt
+    }
+
+    /// Counts from 1; one more each time that a stage sent the job back. Attempts go on counting over rounds.
+    pub fn round(&self) -> u32 {
+        self.run.round
     }
 
     /// When the attempt will be cut off.
@@ -53,7 +68,7 @@ impl StageContext {
         &self.run.cancel
     }
 
-    /// Runs `work` once per job, whatever happens to this attempt: its result is recorded under `key` before it is
+    /// Runs `work` once per round of the job, whatever happens to this attempt: its result is recorded under `key` before it is
     /// returned, and a later attempt gets the record.
     ///
     /// A key names the same work with the same input in every attempt, and is unique within the stage.
@@ -99,6 +114,19 @@ impl StageContext {
         }
     }
 
+    /// True if the step was finished before, in this attempt or an earlier one.
+    pub fn has_step(&self, key: &str) -> bool {
+        self.run.steps.iter().any(|step| step.key == key)
+    }
+
+    /// Where to write what people may read while it is written. A second one begins anew.
+    pub fn draft(&self) -> Draft {
+        self.drafted.store(true, Ordering::Relaxed);
+        let draft = Draft { job: self.run.job, stage: self.stage().to_owned(), engine: self.engine.clone() };
+        draft.begin();
+        draft
+    }
+
     /// What a call to a provider from this attempt carries.
     pub fn call(&self, cache: CacheUse) -> Call {
         Call {
@@ -113,7 +141,8 @@ impl StageContext {
     pub fn progress(&self) -> Arc<dyn Progress> {
         Arc::new(Reporter {
             job: self.run.job,
-            name: self.run.planned().map(|planned| planned.name.clone()).unwrap_or_default(),
+            index: self.run.stage,
+            name: self.stage().to_owned(),
             cancel: self.run.cancel.clone(),
             engine: self.engine.clone(),
         })
@@ -122,6 +151,7 @@ impl StageContext {
 
 struct Reporter {
     job: JobId,
+    index: StageIndex,
     name: String,
     cancel: CancellationToken,
     engine: Arc<Engine>,
@@ -131,6 +161,7 @@ impl Progress for Reporter {
     fn report(&self, done: u64, total: u64, message: &str) {
         self.engine.progress().report(StageProgress {
             job: self.job,
+            index: self.index,
             stage: self.name.clone(),
             done,
             total,
@@ -140,5 +171,36 @@ impl Progress for Reporter {
 
     fn cancelled(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+}
+
+impl Drop for StageContext {
+    fn drop(&mut self) {
+        if *self.drafted.get_mut() {
+            self.engine.drafts().end(self.run.job, self.stage());
+        }
+    }
+}
+
+/// A text in the making.
+pub struct Draft {
+    job: JobId,
+    stage: String,
+    engine: Arc<Engine>,
+}
+
+impl Draft {
+    fn begin(&self) {
+        self.engine.drafts().begin(self.job, &self.stage);
+    }
+}
+
+impl DraftSink for Draft {
+    fn push(&mut self, text: &str) {
+        self.engine.drafts().push(self.job, &self.stage, text);
+    }
+
+    fn restart(&mut self) {
+        self.begin();
     }
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use quillwork_app::engine::{Engine, Outcome, PackedOutput, StageRun};
 use quillwork_app::payload::{MissingOutput, pack, unpack};
+use quillwork_app::ports::store::LogReader;
 use quillwork_domain::id::{Attempt, JobId};
 use quillwork_domain::job::ErrorClass;
+use quillwork_domain::payload::Payload;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -22,6 +24,9 @@ use crate::start_rate::StartRate;
 
 /// Outputs over this many bytes of JSON fail their stage.
 pub const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Longer reasons to send a job back fail their stage: findings belong into its output.
+const MAX_REASON_BYTES: usize = 4 * 1024;
 
 /// Runs the stages of one handler.
 #[derive(Clone)]
@@ -113,19 +118,26 @@ impl Runner {
     async fn stage_output(&self, cx: &StageContext) -> Result<StageOutput, StageError> {
         let run = cx.run();
         let reader = self.engine.feed().reader();
-        let mut outputs = Vec::with_capacity(run.outputs.len());
-        for payload in &run.outputs {
-            outputs.push(unpack(reader.as_ref(), payload).await.map_err(missing)?);
-        }
+        let outputs = unpack_all(reader.as_ref(), &run.outputs).await?;
+        let feedback = unpack_all(reader.as_ref(), &run.feedback).await?;
         let settings = run.submitted.settings.as_deref();
         let handler = run.planned().map(|planned| &*planned.handler).unwrap_or_default();
         let input = StageInput {
             topic: run.submitted.topic.clone(),
             settings: settings.map(|settings| member(settings, handler)).transpose()?.flatten(),
             outputs,
+            feedback,
         };
         self.stage.run(input, cx).await
     }
+}
+
+async fn unpack_all(reader: &dyn LogReader, payloads: &[Payload]) -> Result<Vec<Arc<RawValue>>, StageError> {
+    let mut unpacked = Vec::with_capacity(payloads.len());
+    for payload in payloads {
+        unpacked.push(unpack(reader, payload).await.map_err(missing)?);
+    }
+    Ok(unpacked)
 }
 
 /// The member of the job's settings that is for `handler`.
@@ -151,8 +163,18 @@ fn packed(output: StageOutput) -> Outcome {
         let message = format!("the output has {n_bytes} bytes; at most {MAX_OUTPUT_BYTES} are kept");
         return failed(StageError::new(ErrorClass::TooLarge, message));
     }
-    match pack(output.json) {
-        Ok((payload, blob)) => Outcome::Completed(PackedOutput { payload, blob, usage: output.usage }),
+    let StageOutput { json, usage, rework } = output;
+    if let Some(rework) = &rework
+        && rework.reason.len() > MAX_REASON_BYTES
+    {
+        let n_bytes = rework.reason.len();
+        let message = format!(
+            "the reason to send the job back has {n_bytes} bytes; at most {MAX_REASON_BYTES} are kept"
+        );
+        return failed(StageError::new(ErrorClass::TooLarge, message));
+    }
+    match pack(json) {
+        Ok((payload, blob)) => Outcome::Completed(PackedOutput { payload, blob, usage, rework }),
         Err(error) => failed(StageError::permanent(format!("the output cannot be compressed: {error}"))),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use quillwork_app::catalog::CheckSettings;
 use quillwork_app::ports::provider::ProviderError;
-use quillwork_domain::job::{ErrorClass, Usage};
+use quillwork_domain::job::{ErrorClass, Rework, Usage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -25,7 +25,7 @@ pub trait Stage: Send + Sync + 'static {
 /// A stage under the name that plans use, with its settings check and its default bulkhead.
 #[derive(Clone)]
 pub struct StageHandler {
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// How many of it run at once in a process, unless configured.
     pub default_concurrency: usize,
     pub check_settings: CheckSettings,
@@ -38,8 +38,11 @@ pub struct StageInput {
     pub topic: String,
     /// The job's settings for this handler, if it has any.
     pub settings: Option<Box<RawValue>>,
-    /// The outputs of the stages before, in plan order.
+    /// The outputs of the stages before, in plan order; not of those that run beside this one.
     pub outputs: Vec<Arc<RawValue>>,
+    /// What the stages had produced that run again in this round, in plan order: the earlier version of this stage's
+    /// own output, and what was said of it. Empty in the first round.
+    pub feedback: Vec<Arc<RawValue>>,
 }
 
 impl StageInput {
@@ -68,15 +71,17 @@ impl StageInput {
 pub struct StageOutput {
     pub json: Box<RawValue>,
     pub usage: Option<Usage>,
+    /// Set to send the job back to an earlier stage, which then gets this output among its feedback.
+    pub rework: Option<Rework>,
 }
 
 impl StageOutput {
-    /// An output that no provider was paid for.
+    /// An output that no provider was paid for, and with which the job goes on.
     pub fn new(value: &impl Serialize) -> Result<Self, StageError> {
         let json = serde_json::value::to_raw_value(value).map_err(|error| {
             StageError::permanent(format!("the output cannot be written as JSON: {error}"))
         })?;
-        Ok(Self { json, usage: None })
+        Ok(Self { json, usage: None, rework: None })
     }
 }
 

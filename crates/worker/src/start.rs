@@ -35,7 +35,7 @@ impl Workers {
         let mut waiting = Vec::with_capacity(bulkheads.len());
         for bulkhead in bulkheads {
             let (runs, queue) = mpsc::unbounded_channel();
-            ports.push(WorkerPort { handler: bulkhead.handler.name.into(), slots: bulkhead.slots, runs });
+            ports.push(WorkerPort { handler: bulkhead.handler.name.clone(), slots: bulkhead.slots, runs });
             waiting.push((bulkhead, queue));
         }
         (Self { bulkheads: waiting }, ports)
@@ -51,14 +51,14 @@ impl Workers {
                 stage: bulkhead.handler.stage,
                 start_rate: bulkhead.start_rate,
             });
-            let worker = WorkerBuilder::new(bulkhead.handler.name)
+            let worker = WorkerBuilder::new(&*bulkhead.handler.name)
                 .backend(EngineBackend::new(queue))
                 .data(runner)
                 .concurrency(bulkhead.slots)
                 .build(run_stage);
             workers.spawn(async move {
                 if let Err(error) = worker.run().await {
-                    tracing::error!(handler = bulkhead.handler.name, %error, "a worker ended");
+                    tracing::error!(handler = %bulkhead.handler.name, %error, "a worker ended");
                 }
             });
         }

@@ -83,3 +83,30 @@ CREATE TABLE checkpoint (
     lease       uuid,
     lease_until timestamptz
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- One row per article that was viewed or rated, or that the `seo` stage gave a score. Rows that many look at change often:
+-- pages with room, and a vacuum that comes soon.
+CREATE TABLE content_analytics (
+    -- Of the job that wrote it.
+    id         uuid PRIMARY KEY,
+    views      bigint NOT NULL,
+    ratings    bigint NOT NULL,
+    -- Of all ratings together.
+    stars      bigint NOT NULL,
+    -- The average, in millionths of a star; 0 without a rating.
+    rating     bigint NOT NULL,
+    seo_score  double precision,
+    -- Milliseconds since 1970.
+    updated_at bigint NOT NULL,
+    -- Of the last event of the article's own stream that is in this row; 0 if there is none.
+    version    bigint NOT NULL
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+-- The latest rating of each rater, so that another one takes its place. A rater is a digest, see
+-- crates/domain/src/content.rs.
+CREATE TABLE content_rater (
+    content uuid NOT NULL,
+    rater   uuid NOT NULL,
+    stars   smallint NOT NULL,
+    PRIMARY KEY (content, rater)
+) WITH (autovacuum_analyze_scale_factor = 0.02);

@@ -71,3 +71,29 @@ CREATE TABLE checkpoint (
     position INTEGER NOT NULL,
     hash     TEXT NOT NULL
 ) STRICT;
+
+-- One row per article that was viewed or rated, or that the `seo` stage gave a score.
+CREATE TABLE content_analytics (
+    -- Of the job that wrote it.
+    id         BLOB PRIMARY KEY,
+    views      INTEGER NOT NULL,
+    ratings    INTEGER NOT NULL,
+    -- Of all ratings together.
+    stars      INTEGER NOT NULL,
+    -- The average, in millionths of a star; 0 without a rating.
+    rating     INTEGER NOT NULL,
+    seo_score  REAL,
+    -- Milliseconds since 1970.
+    updated_at INTEGER NOT NULL,
+    -- Of the last event of the article's own stream that is in this row; 0 if there is none.
+    version    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The latest rating of each rater, so that another one takes its place. A rater is a digest, see
+-- crates/domain/src/content.rs.
+CREATE TABLE content_rater (
+    content BLOB NOT NULL,
+    rater   BLOB NOT NULL,
+    stars   INTEGER NOT NULL,
+    PRIMARY KEY (content, rater)
+) STRICT, WITHOUT ROWID;

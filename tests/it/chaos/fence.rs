@@ -4,7 +4,7 @@ use quillwork_app::ports::store::LogWriter;
 use quillwork_domain::job::{Job, Phase};
 use quillwork_domain::time::Timestamp;
 use quillwork_tests::invariants;
-use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, job};
+use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, job, runs};
 use quillwork_tests::unaware::Unaware;
 use tokio::sync::watch;
 
@@ -17,7 +17,7 @@ async fn late_result(fence_is_broken: bool) -> Vec<String> {
     let unaware = move |inner| -> Box<dyn LogWriter> { Box::new(Unaware::new(inner, fence_is_broken)) };
     let lost = Stack::start_with(&ground, slow, ground.config(), unaware).await;
     let id = lost.submit(job(&["slow"])).await.unwrap().job;
-    lost.job_when(id, |job| job.phase == Phase::Running).await;
+    lost.job_when(id, runs).await;
 
     let quick = Handlers::default().with("slow", 1, |_| Deed::Return("in time"));
     let other = Stack::start(&ground, quick).await;
@@ -37,7 +37,7 @@ async fn late_result(fence_is_broken: bool) -> Vec<String> {
     finish.send_replace(true);
     // When nothing runs, the word of the last attempt was heard.
     lost.engine.drain().await;
-    let twice = |job: &Job| job.outputs.len() == 2;
+    let twice = |job: &Job| job.n_done() == 2;
     assert_eq!(twice(&other.job(id).await), fence_is_broken);
     let log = other.log().await;
     other.stop().await;

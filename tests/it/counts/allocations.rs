@@ -103,7 +103,7 @@ async fn of_a_submission() {
 }
 
 fn api_state(stack: &Stack, models: ReadModels) -> ApiState {
-    let anything: CheckSettings = |_| Ok(());
+    let anything = CheckSettings::new(|_| Ok(()));
     let pipelines = BTreeMap::from([("echo".to_owned(), job(&["echo", "echo"]).plan)]);
     let handlers = BTreeMap::from([("echo".to_owned(), anything)]);
     let mut registry = Registry::default();

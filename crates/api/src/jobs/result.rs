@@ -6,11 +6,11 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
 use quillwork_app::{clock, payload};
 use quillwork_domain::job::{self, Status};
 use quillwork_domain::payload::Payload;
 use quillwork_projections::JobSummary;
+use quillwork_text::render::{escaped, to_html};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
@@ -98,7 +98,7 @@ pub(crate) async fn result(
 }
 
 /// Refuses a job that has no result.
-fn finished(job: &JobSummary) -> Result<(), Problem> {
+pub(crate) fn finished(job: &JobSummary) -> Result<(), Problem> {
     match job.status {
         Status::Completed => Ok(()),
         Status::Failed => {
@@ -145,11 +145,7 @@ fn respond(media_type: &'static str, body: String) -> Response {
 
 /// A page that needs nothing else. HTML in the Markdown shows as text.
 fn page(title: &str, markdown: &str) -> String {
-    let events = Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES).map(tame);
-    let mut body = String::with_capacity(markdown.len() * 2);
-    html::push_html(&mut body, events);
-    let mut safe_title = String::new();
-    html::push_html(&mut safe_title, std::iter::once(Event::Text(title.into())));
+    let (safe_title, body) = (escaped(title), to_html(markdown));
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{safe_title}</title>\
@@ -157,28 +153,6 @@ fn page(title: &str, markdown: &str) -> String {
          pre{{overflow-x:auto}}blockquote{{border-left:3px solid #999;margin-left:0;padding-left:1rem}}</style>\
          </head><body>\n{body}</body></html>\n"
     )
-}
-
-/// Markup becomes text, and links go nowhere but the web.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the Markdown parser's enum, of which two kinds matter")]
-fn tame(event: Event<'_>) -> Event<'_> {
-    match event {
-        Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
-        Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
-            Event::Start(Tag::Link { link_type, dest_url: safe(dest_url), title, id })
-        }
-        Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
-            Event::Start(Tag::Image { link_type, dest_url: safe(dest_url), title, id })
-        }
-        other => other,
-    }
-}
-
-fn safe(url: CowStr<'_>) -> CowStr<'_> {
-    let lower = url.trim_start().to_ascii_lowercase();
-    let web = ["http://", "https://", "mailto:", "#"].iter().any(|start| lower.starts_with(start));
-    // Without a colon there is no scheme that could do harm.
-    if web || !lower.contains(':') { url } else { CowStr::Borrowed("#") }
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ async fn then(state: &ApiState, id: JobId, until: Until) -> Result<Option<JobSum
 }
 
 /// The job now. One that the read model does not show yet is read from the log.
-async fn find(state: &ApiState, id: JobId) -> Result<Option<JobSummary>, Problem> {
+pub(crate) async fn find(state: &ApiState, id: JobId) -> Result<Option<JobSummary>, Problem> {
     match state.models.job(id).await? {
         Some(job) => Ok(Some(job)),
         None => then(state, id, Until::Now).await,

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use quillwork_app::draft::Piece;
 use quillwork_app::feed::JobWatch;
 use quillwork_app::progress::StageProgress;
 use quillwork_domain::envelope::Recorded;
@@ -22,7 +23,8 @@ use crate::{schema, sse};
 /// Follow a job.
 ///
 /// Server-sent events: every event of the job, with its position as `id`, and `progress` messages without one while a
-/// stage runs. After a broken connection `Last-Event-ID` resumes without loss. The stream ends after the event that
+/// stage runs. While a model writes, `draft` messages without one carry its text: `offset` is where `text` belongs, in
+/// bytes, and a new number in `draft` begins anew. Who comes late gets all that is written so far in one message. After a broken connection `Last-Event-ID` resumes without loss. The stream ends after the event that
 /// ends the job; a client that comes back after that gets 204, which stops it from coming again.
 #[utoipa::path(
     get, path = "/v1/jobs/{id}/stream", tag = "events", operation_id = "streamJob",
@@ -45,7 +47,10 @@ pub(crate) async fn stream(
         return Err(Problem::unknown_job(id));
     }
     let watch = state.ops.engine.feed().watch(id);
+    let (draft, pieces) = state.ops.engine.drafts().listen(id);
     let mut tail = Tail {
+        draft,
+        pieces,
         progress: state.ops.engine.progress().listen(),
         latest: state.ops.engine.progress().latest(id),
         state,
@@ -75,13 +80,19 @@ pub(crate) async fn stream(
     Ok(sse::response(messages))
 }
 
+/// So long pieces of a draft are gathered before they are sent together.
+const GATHER: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Where a client stands in a job's stream.
 struct Tail {
     state: ApiState,
     job: JobId,
     progress: broadcast::Receiver<StageProgress>,
-    /// What the running stage said before we listened.
-    latest: Option<StageProgress>,
+    /// What the running stages said before we listened.
+    latest: Vec<StageProgress>,
+    /// The draft as it was when we listened.
+    draft: Option<Piece>,
+    pieces: broadcast::Receiver<Piece>,
     /// The last version that was read.
     version: Version,
     /// The last position that the client has.
@@ -130,6 +141,23 @@ impl Tail {
         }
     }
 
+    /// The piece, and what follows it at once: a model writes faster than anyone reads.
+    async fn gather(&mut self, mut piece: Piece) -> Piece {
+        tokio::time::sleep(GATHER).await;
+        while let Ok(next) = self.pieces.try_recv() {
+            let follows = next.draft == piece.draft && next.offset == piece.offset + piece.text.len();
+            if next.job != self.job {
+                continue;
+            } else if follows {
+                piece.text.push_str(&next.text);
+            } else {
+                // Begun anew: what there is of it replaces this piece.
+                piece = next;
+            }
+        }
+        piece
+    }
+
     /// The next messages, however long they take; None at the end.
     async fn next(&mut self, watch: &JobWatch) -> Option<Bytes> {
         loop {
@@ -145,15 +173,31 @@ impl Tail {
                 // After a failure the client comes back by itself, and resumes.
                 Read::End | Read::Broken => return None,
             }
-            if let Some(progress) = self.latest.take() {
-                return Some(message(&progress));
+            if !self.latest.is_empty() {
+                let said = self.latest.drain(..).map(|progress| message("progress", &progress));
+                return Some(said.collect::<Vec<_>>().concat().into());
+            }
+            if let Some(draft) = self.draft.take() {
+                return Some(message("draft", &draft));
             }
             tokio::select! {
                 () = changed => {}
                 progress = self.progress.recv() => match progress {
-                    Ok(progress) if progress.job == self.job => return Some(message(&progress)),
+                    Ok(progress) if progress.job == self.job => return Some(message("progress", &progress)),
                     // Of another job, or some were missed: the next one says more.
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+                piece = self.pieces.recv() => match piece {
+                    Ok(piece) if piece.job == self.job => {
+                        let piece = self.gather(piece).await;
+                        return Some(message("draft", &piece));
+                    }
+                    Ok(_) => {}
+                    // Some were missed: all of it, again.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        (self.draft, self.pieces) = self.state.ops.engine.drafts().listen(self.job);
+                    }
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
                 () = tokio::time::sleep(sse::KEEP_ALIVE) => {
@@ -165,11 +209,11 @@ impl Tail {
     }
 }
 
-/// Progress has no id: it is not part of the history, and nobody resumes from it.
-fn message(progress: &StageProgress) -> Bytes {
+/// Without an id: it is not part of the history, and nobody resumes from it.
+fn message(name: &str, said: &impl serde::Serialize) -> Bytes {
     let mut text = String::new();
-    // Progress is plain data: writing it cannot fail.
-    sse::encode(&mut text, None, "progress", &serde_json::to_string(progress).unwrap_or_default());
+    // Plain data: writing it cannot fail.
+    sse::encode(&mut text, None, name, &serde_json::to_string(said).unwrap_or_default());
     text.into()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quillwork_app::engine::Accepted;
+use quillwork_app::engine::{Accepted, Noted};
 use quillwork_domain::envelope::{Meta, Recorded};
 use quillwork_domain::export::ExportedEvent;
 use quillwork_domain::id::{Attempt, JobId, Position, Version};
@@ -11,10 +11,13 @@ use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::queue::Control;
 use quillwork_domain::time::Timestamp;
 use quillwork_projections::job_summary::Progress;
-use quillwork_projections::{JobSummary, Stats, TimelineEntry, TimelineOutcome};
+use quillwork_projections::{
+    ContentAnalytics, GroupStage, JobSummary, StageState, Stats, TimelineEntry, TimelineOutcome,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::content::{ContentView, NotedView};
 use crate::problem::{FieldError, Kind, Problem};
 use crate::queues::QueueView;
 use crate::queues::command::ControlledView;
@@ -72,6 +75,10 @@ fn all_of_the_contract_is_described() {
         "post /v1/queues/{handler}/pause",
         "post /v1/queues/{handler}/resume",
         "put /v1/queues/{handler}/limit",
+        "get /v1/content",
+        "get /v1/content/{id}/analytics",
+        "post /v1/content/{id}/views",
+        "post /v1/content/{id}/ratings",
         "get /v1/pipelines",
         "get /v1/stats",
         "get /healthz",
@@ -128,6 +135,17 @@ fn job() -> JobSummary {
         usage: Some(Usage { input_tokens: 1, output_tokens: 1 }),
         submitted_position: Position(1),
         counted: vec![],
+        round: 1,
+        group: vec![GroupStage {
+            stage_index: 0,
+            stage: "echo".into(),
+            state: StageState::Running,
+            attempt: Attempt(1),
+            worker: Some("w".into()),
+            started_at: Some(at),
+            retry_at: Some(at),
+        }],
+        beside: vec![],
     }
 }
 
@@ -181,6 +199,7 @@ fn check_schema(document: &Value, at: &str, schema: &Value, written: &Value) {
     let found = match written {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
+        Value::Number(n) if n.is_f64() => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(_) => "array",
@@ -242,6 +261,12 @@ fn answers_have_the_described_shapes() {
         position: Position(1),
     };
     check(&document, "ControlledQueue", &json!(controlled));
+    let (id, at) = (JobId(Uuid::nil()), Timestamp::from_millis(1));
+    let content =
+        ContentAnalytics { ratings: 2, stars: 7, seo_score: Some(0.5), ..ContentAnalytics::new(id, at) };
+    check(&document, "Content", &json!(ContentView::from(content)));
+    let noted = Noted { position: Position(1), replayed: false };
+    check(&document, "Noted", &json!(NotedView::new(id, noted)));
     let mut stats = Stats::default();
     stats.stages.insert("echo".into(), Default::default());
     check(&document, "Stats", &json!(StatsView { stats: stats.clone(), head: Position(0) }));

@@ -137,7 +137,7 @@ async fn work(engine: Engine, mut started: mpsc::UnboundedReceiver<StageRun>) {
                     _ => "{}".to_owned(),
                 };
                 let (payload, blob) = payload::pack(RawValue::from_string(json).unwrap()).unwrap();
-                Outcome::Completed(PackedOutput { payload, blob, usage: None })
+                Outcome::Completed(PackedOutput { payload, blob, usage: None, rework: None })
             }
         };
         engine.finish(run.job, run.stage, run.attempt, outcome);
@@ -153,9 +153,10 @@ fn catalog() -> Catalog {
         backoff: Backoff { initial_ms: 1, factor: 2, max_ms: 1 },
         max_rate_limited: 1,
         max_lost: 1,
+        beside_previous: false,
     };
     let plan = Plan::new(vec![stage("one"), stage("two")]).unwrap();
-    let check: CheckSettings = |_| Ok(());
+    let check = CheckSettings::new(|_| Ok(()));
     let pipelines = BTreeMap::from([("echo".to_owned(), plan)]);
     Catalog::new(pipelines, "echo".into(), BTreeMap::from([("echo".to_owned(), check)])).unwrap()
 }

@@ -63,7 +63,7 @@ impl Rig {
         self.submit(requests).await;
         for _ in 0..2 * n_jobs {
             let run = self.runs.recv().await.unwrap();
-            let output = PackedOutput { payload: self.output.clone(), blob: None, usage: None };
+            let output = PackedOutput { payload: self.output.clone(), blob: None, usage: None, rework: None };
             engine.finish(run.job, run.stage, run.attempt, Outcome::Completed(output));
         }
         engine.feed().wait_past(Position(last - 1)).await;
@@ -94,6 +94,7 @@ fn jobs(n_jobs: usize, key: Option<&str>) -> Vec<Submission> {
         backoff: Backoff { initial_ms: 1_000, factor: 2, max_ms: 60_000 },
         max_rate_limited: 100,
         max_lost: 20,
+        beside_previous: false,
     };
     let plan = Plan::new(vec![stage("first"), stage("second")]).unwrap();
     let submission = |n: usize| {

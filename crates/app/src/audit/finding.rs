@@ -26,6 +26,8 @@ pub enum Rule {
     Decode,
     /// The events of a job are ones that its plan allows, in an order that it allows.
     Job,
+    /// Only the article of a completed job is viewed and rated.
+    Content,
     /// Jobs are missing where an event says that they were archived, and nowhere else.
     Archive,
     /// The log ends where it is said to end.
@@ -50,6 +52,7 @@ impl Rule {
             Self::Version => "version",
             Self::Decode => "decode",
             Self::Job => "job",
+            Self::Content => "content",
             Self::Archive => "archive",
             Self::Head => "head",
             Self::Queue => "queue",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::JobId;
 use quillwork_domain::job::{Event, Job, JobSubmitted, Phase, TaskChange, evolve, react};
+use quillwork_domain::plan::StageIndex;
 use quillwork_domain::time::Timestamp;
 
 /// All jobs that were seen.
@@ -28,19 +29,21 @@ pub(super) enum Known {
     Unfollowed,
 }
 
-/// A job and its task. Topic, settings, labels and outputs are left out: no rule is about them.
+/// A job and its tasks. Topic, settings, labels and outputs are left out: no rule is about them.
 pub(super) struct LiveJob {
     pub(super) job: Job,
-    pub(super) task: Option<LiveTask>,
+    /// In no order.
+    pub(super) tasks: Vec<LiveTask>,
     /// Whose job it is.
     pub(super) tenant: Arc<str>,
     /// Since when it waits or runs.
     pub(super) since: Timestamp,
 }
 
-/// The task of a job's current stage.
+/// The task of a stage that runs or waits.
 #[derive(Clone, Copy)]
 pub(super) struct LiveTask {
+    pub(super) stage: StageIndex,
     pub(super) run_at: Timestamp,
     pub(super) held: bool,
 }
@@ -55,12 +58,17 @@ impl Jobs {
         self.known.contains_key(&id)
     }
 
+    /// True if the job is followed and has not completed.
+    pub(super) fn is_open(&self, id: JobId) -> bool {
+        matches!(self.known.get(&id), Some(Known::Live(_)))
+    }
+
     /// The job as it is now; a new one if it was never seen.
     pub(super) fn get(&mut self, id: JobId) -> &mut Known {
         self.known.entry(id).or_insert_with(|| {
             Known::Live(Box::new(LiveJob {
                 job: Job::default(),
-                task: None,
+                tasks: Vec::new(),
                 tenant: "".into(),
                 since: Timestamp::default(),
             }))
@@ -82,24 +90,27 @@ impl Jobs {
         let recorded_at = recorded.recorded_at;
         let Entry::Occupied(mut known) = self.known.entry(id) else { return };
         let Known::Live(live) = known.get_mut() else { return };
-        match react(&live.job, event) {
-            None => {}
-            Some(TaskChange::Open { run_at, .. }) => {
-                live.task = Some(LiveTask { run_at: run_at.unwrap_or(recorded_at), held: false });
-            }
-            Some(TaskChange::Lease { .. }) => {
-                if let Some(task) = &mut live.task {
-                    task.held = true;
+        let LiveJob { job, tasks, since, .. } = live.as_mut();
+        for change in react(job, event) {
+            match change {
+                TaskChange::Open { stage, run_at } => {
+                    tasks.push(LiveTask { stage, run_at: run_at.unwrap_or(recorded_at), held: false });
                 }
+                TaskChange::Follow { stage } => tasks.push(LiveTask { stage, run_at: *since, held: false }),
+                TaskChange::Lease { stage } => {
+                    tasks.iter_mut().filter(|task| task.stage == stage).for_each(|task| task.held = true);
+                }
+                TaskChange::Release { stage, run_at } => {
+                    for task in tasks.iter_mut().filter(|task| task.stage == stage) {
+                        (task.run_at, task.held) = (run_at, false);
+                    }
+                }
+                TaskChange::Close { stage } => tasks.retain(|task| task.stage != stage),
             }
-            Some(TaskChange::Release { run_at, .. }) => live.task = Some(LiveTask { run_at, held: false }),
-            Some(TaskChange::Advance { .. }) => {
-                live.task = Some(LiveTask { run_at: live.since, held: false })
-            }
-            Some(TaskChange::Close { .. }) => live.task = None,
         }
         let mut job = evolve(mem::take(&mut live.job), event);
-        job.outputs.clear();
+        job.stages.iter_mut().for_each(|stage| stage.output = None);
+        job.feedback.clear();
         if let Event::JobSubmitted(submitted) = event {
             live.tenant = recorded.meta.tenant.clone();
             live.since = submitted.run_at.unwrap_or(recorded_at);

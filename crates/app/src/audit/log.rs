@@ -31,6 +31,8 @@ pub(super) struct LogAudit {
     /// The versions of the streams of the queues and of the archive.
     queues: Version,
     archive: Version,
+    /// And those of the streams of articles.
+    pub(super) contents: HashMap<JobId, Version>,
     pub(super) holes: Holes,
 }
 
@@ -47,6 +49,7 @@ impl LogAudit {
             demand: None,
             queues: Version::default(),
             archive: Version::default(),
+            contents: HashMap::new(),
             holes: Holes::after(position),
         }
     }
@@ -110,6 +113,7 @@ impl LogAudit {
                 }
                 return;
             }
+            StreamId::Content(article) => return self.check_content(recorded, article, event),
         };
         let version = match self.jobs.get(job) {
             Known::Live(live) if live.job.phase == Phase::New && recorded.version.0 > 1 && self.partial => {
@@ -133,6 +137,10 @@ impl LogAudit {
             self.report(Rule::Version, recorded, message);
             return;
         }
+        if let Some(demand) = demand.as_ref().filter(|demand| demand.kind() != wire::kind(event)) {
+            self.unanswered(job, demand);
+            return;
+        }
         let Known::Live(live) = self.jobs.get(job) else { return };
         match rules::check(&live.job, event, recorded.recorded_at, demand.as_ref()) {
             Ok(next) => self.demand = next.map(|next| (job, next)),
@@ -140,10 +148,6 @@ impl LogAudit {
                 self.report(Rule::Job, recorded, message);
                 return;
             }
-        }
-        if let Some(demand) = demand.filter(|demand| demand.kind() != wire::kind(event)) {
-            self.unanswered(job, &demand);
-            return;
         }
         if let Event::JobSubmitted(submitted) = event {
             self.take_key(recorded, job, submitted);
@@ -178,7 +182,7 @@ impl LogAudit {
     }
 
     /// Checks the next version of a stream that is of no job, and returns it.
-    fn check_version(&mut self, recorded: &Recorded, before: Version) -> Version {
+    pub(super) fn check_version(&mut self, recorded: &Recorded, before: Version) -> Version {
         let expected = before.next();
         // The beginning of the stream may not have been seen.
         let begins = self.partial && before == Version::default();
@@ -200,7 +204,7 @@ impl LogAudit {
     }
 
     /// Reports what is wrong with an event of a job, and stops following the job: what comes after would not fit either.
-    fn report(&mut self, rule: Rule, recorded: &Recorded, message: String) {
+    pub(super) fn report(&mut self, rule: Rule, recorded: &Recorded, message: String) {
         self.findings.push(Finding::new(rule, message).at(recorded.position).of(recorded.stream));
         if let Some(job) = recorded.stream.job() {
             self.jobs.give_up(job);
@@ -273,8 +277,10 @@ fn blob_of(event: &Event) -> Option<BlobRef> {
         | Event::JobFailed(_)
         | Event::JobCancelled(_)
         | Event::JobRetried(_)
+        | Event::StagesReopened(_)
         | Event::Queue(_)
-        | Event::Archive(_) => return None,
+        | Event::Archive(_)
+        | Event::Content(_) => return None,
     };
     match payload {
         Payload::Inline(_) => None,
@@ -290,7 +296,7 @@ pub(super) struct KeyPrints {
 
 impl KeyPrints {
     /// False if the key was there already.
-    fn insert(&mut self, key: &IdempotencyKey, owner: &KeyOwner) -> bool {
+    pub(super) fn insert(&mut self, key: &IdempotencyKey, owner: &KeyOwner) -> bool {
         self.owners.insert(print_key(key), print_owner(owner)).is_none()
     }
 

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use quillwork_domain::envelope::Recorded;
-use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::id::{JobId, Position, StreamId};
 use quillwork_domain::job::{Event, JobSubmitted};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::wire::{self, DecodeError};
 
+use crate::audit::content::rating_key;
 use crate::audit::jobs::Jobs;
 use crate::ports::store::{IdempotencyKey, KeyOwner, LogReader, StoreError, Task, TaskKey};
 
@@ -55,6 +56,9 @@ pub async fn derive_queue(reader: &dyn LogReader) -> Result<DerivedQueue, Derive
         for recorded in &page {
             let event = wire::decode(recorded)
                 .map_err(|source| DeriveError::Undecodable { position: recorded.position, source })?;
+            if let (StreamId::Content(article), Event::Content(event)) = (recorded.stream, &event) {
+                keys.extend(rating_key(recorded, article, event));
+            }
             let Some(job) = recorded.stream.job() else { continue };
             if let Event::JobSubmitted(submitted) = &event {
                 keys.extend(key_of(recorded, job, submitted));
@@ -71,13 +75,13 @@ pub(super) fn tasks_of(jobs: &Jobs) -> Vec<DerivedTask> {
     let mut handlers: HashMap<&str, Arc<str>> = HashMap::new();
     let mut tasks: Vec<DerivedTask> = jobs
         .live()
-        .filter_map(|(id, live)| {
-            let task = live.task?;
+        .flat_map(|(id, live)| live.tasks.iter().map(move |task| (id, live, task)))
+        .filter_map(|(id, live, task)| {
             let submitted = live.job.submitted.as_ref()?;
-            let handler = &*live.job.current()?.handler;
+            let handler = &*live.job.planned(task.stage)?.handler;
             Some(DerivedTask {
                 task: Task {
-                    key: TaskKey { job: id, stage: live.job.stage },
+                    key: TaskKey { job: id, stage: task.stage },
                     handler: handlers.entry(handler).or_insert_with(|| handler.into()).clone(),
                     tenant: live.tenant.clone(),
                     priority: submitted.priority,

@@ -1,7 +1,10 @@
 //! Which events a job may have next. Written apart from `decide`, so that a defect there shows here.
 
 use quillwork_domain::id::Attempt;
-use quillwork_domain::job::{ErrorClass, Event, Job, MAX_STEPS, Phase, StageFailed};
+use quillwork_domain::job::{
+    ErrorClass, Event, Job, JobFailed, MAX_ROUNDS, MAX_STEPS, Phase, Rework, StageCompleted, StageFailed,
+    StagePhase, StageState,
+};
 use quillwork_domain::plan::{Plan, PlannedStage};
 use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
@@ -9,10 +12,14 @@ use quillwork_domain::wire;
 /// The event that must come directly after another one, because one append wrote both.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Demand {
-    /// After the result of the last stage.
+    /// After the last result of the last group.
     JobCompleted,
     /// After a final failure, with the same error.
     JobFailed(StageFailed),
+    /// After the last result of a group, one of which sent the job back.
+    StagesReopened { stage: String, round: u32 },
+    /// The same, where the job cannot go back.
+    NoRework,
 }
 
 impl Demand {
@@ -20,7 +27,8 @@ impl Demand {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::JobCompleted => "JobCompleted",
-            Self::JobFailed(_) => "JobFailed",
+            Self::JobFailed(_) | Self::NoRework => "JobFailed",
+            Self::StagesReopened { .. } => "StagesReopened",
         }
     }
 }
@@ -43,87 +51,152 @@ pub(super) fn check(
             .map_err(|error| format!("JobSubmitted with a wrong plan: {error}"))?;
         return Ok(None);
     }
-    let Some(current) = before.current() else {
+    if before.phase == Phase::New {
         return Err(format!("the stream begins with {kind}, not with JobSubmitted"));
-    };
+    }
     match event {
         // Handled above.
         Event::JobSubmitted(_) => Ok(None),
         Event::StageStarted(started) => {
-            let due = match before.phase {
-                Phase::Waiting { run_at } => run_at.unwrap_or_default(),
-                Phase::Retrying { retry_at } => retry_at,
-                Phase::New | Phase::Running | Phase::Completed | Phase::Failed | Phase::Cancelled => {
-                    return Err(format!("StageStarted while the job is {}", name(before.phase)));
+            if before.is_terminal() {
+                return Err(format!("StageStarted while the job is {}", name(before.phase)));
+            }
+            let stage = Current::named(before, kind, &started.stage)?;
+            let due = match stage.state.phase {
+                StagePhase::Waiting { run_at } => run_at.unwrap_or_default(),
+                StagePhase::Retrying { retry_at } => retry_at,
+                StagePhase::Running => return Err("StageStarted while the stage is running".into()),
+                StagePhase::Pending | StagePhase::Done | StagePhase::Stopped => {
+                    return Err(format!("StageStarted of stage {:?}, which is not open", started.stage));
                 }
             };
             if due > recorded_at {
                 return Err(format!("StageStarted at {recorded_at}, before it was due at {due}"));
             }
-            let next = before.attempt.next();
-            attempt_of(kind, current, &started.stage, next, started.attempt)?;
+            stage.attempt_is(stage.state.attempt.next(), kind, started.attempt)?;
             Ok(None)
         }
         Event::StepRecorded(step) => {
-            held(before, kind, current, &step.stage, step.attempt)?;
-            if before.steps.iter().any(|known| known.key == step.step_key) {
+            let stage = held(before, kind, &step.stage, step.attempt)?;
+            if stage.state.steps.iter().any(|known| known.key == step.step_key) {
                 return Err(format!("StepRecorded twice for step {:?}", step.step_key));
             }
-            if before.steps.len() >= MAX_STEPS {
+            if stage.state.steps.len() >= MAX_STEPS {
                 return Err(format!("more than {MAX_STEPS} steps in one stage"));
             }
             Ok(None)
         }
         Event::StageCompleted(completed) => {
-            held(before, kind, current, &completed.stage, completed.attempt)?;
-            let plan = before.submitted.as_ref().map(|submitted| &submitted.plan);
-            let is_last = plan.is_none_or(|plan| plan.get(before.stage.next()).is_none());
-            Ok(is_last.then_some(Demand::JobCompleted))
+            held(before, kind, &completed.stage, completed.attempt)?;
+            Ok(after_result(before, completed))
         }
         Event::StageFailed(failed) => {
-            held(before, kind, current, &failed.stage, failed.attempt)?;
-            within_plan(before, current, failed)?;
+            let stage = held(before, kind, &failed.stage, failed.attempt)?;
+            within_plan(stage.state, stage.planned, failed)?;
             Ok(failed.is_final.then(|| Demand::JobFailed(failed.clone())))
         }
+        Event::StagesReopened(reopened) => match demand {
+            Some(Demand::StagesReopened { stage, round })
+                if (stage, round) == (&reopened.stage, &reopened.round) =>
+            {
+                Ok(None)
+            }
+            Some(Demand::StagesReopened { stage, round }) => {
+                Err(format!("StagesReopened at other stages than {stage:?} or in another round than {round}"))
+            }
+            Some(Demand::JobCompleted | Demand::JobFailed(_) | Demand::NoRework) | None => {
+                Err("StagesReopened without a result directly before it that sent the job back".into())
+            }
+        },
         Event::JobCompleted(_) => match demand {
             Some(Demand::JobCompleted) => Ok(None),
-            Some(Demand::JobFailed(_)) | None => {
+            Some(Demand::JobFailed(_) | Demand::StagesReopened { .. } | Demand::NoRework) | None => {
                 Err("JobCompleted without the last stage's result directly before it".into())
             }
         },
-        Event::JobFailed(job_failed) => {
-            let error = &job_failed.error;
-            match demand {
-                Some(Demand::JobFailed(failed)) => {
-                    let same = (&failed.stage, failed.attempt, failed.class, &failed.error)
-                        == (&error.stage, error.attempt, error.class, &error.message);
-                    if same {
-                        Ok(None)
-                    } else {
-                        Err("JobFailed with another error than the stage failed with".into())
-                    }
-                }
-                Some(Demand::JobCompleted) => Err("JobFailed after the last stage's result".into()),
-                // Given up without a worker.
-                None => open(before, kind).and_then(|()| {
-                    attempt_of(kind, current, &error.stage, before.attempt, error.attempt).map(|()| None)
-                }),
-            }
-        }
+        Event::JobFailed(failed) => job_failed(before, failed, demand).map(|()| None),
         Event::JobCancelled(_) => open(before, kind).map(|()| None),
-        Event::Queue(_) | Event::Archive(_) => Err(format!("{kind} in the stream of a job")),
+        Event::Queue(_) | Event::Archive(_) | Event::Content(_) => {
+            Err(format!("{kind} in the stream of a job"))
+        }
         Event::JobRetried(retried) => match before.phase {
-            Phase::Failed | Phase::Cancelled if retried.stage == current.name => Ok(None),
-            Phase::Failed | Phase::Cancelled => {
-                Err(format!("JobRetried at stage {:?}; it stopped at {:?}", retried.stage, current.name))
+            Phase::Failed | Phase::Cancelled => match stopped_at(before) {
+                Some(stage) if stage != retried.stage => {
+                    Err(format!("JobRetried at stage {:?}; it stopped at {stage:?}", retried.stage))
+                }
+                Some(_) => Ok(None),
+                None => Err("JobRetried with no stage to run again".into()),
+            },
+            Phase::New | Phase::Open | Phase::Completed => {
+                Err(format!("JobRetried while the job is {}", name(before.phase)))
             }
-            Phase::New
-            | Phase::Waiting { .. }
-            | Phase::Running
-            | Phase::Retrying { .. }
-            | Phase::Completed => Err(format!("JobRetried while the job is {}", name(before.phase))),
         },
     }
+}
+
+fn job_failed(before: &Job, failed: &JobFailed, demand: Option<&Demand>) -> Result<(), String> {
+    let error = &failed.error;
+    match demand {
+        Some(Demand::JobFailed(failed)) => {
+            let same = (&failed.stage, failed.attempt, failed.class, &failed.error)
+                == (&error.stage, error.attempt, error.class, &error.message);
+            if same { Ok(()) } else { Err("JobFailed with another error than the stage failed with".into()) }
+        }
+        Some(Demand::NoRework) if error.class == ErrorClass::BadOutput => Ok(()),
+        Some(Demand::NoRework) => Err("JobFailed with another class than bad_output".into()),
+        Some(Demand::JobCompleted | Demand::StagesReopened { .. }) => {
+            Err("JobFailed after the last stage's result".into())
+        }
+        // Given up without a worker.
+        None => {
+            open(before, "JobFailed")?;
+            let stage = Current::named(before, "JobFailed", &error.stage)?;
+            stage.attempt_is(stage.state.attempt, "JobFailed", error.attempt)
+        }
+    }
+}
+
+/// What must follow on a result: nothing unless it is the last of its group.
+fn after_result(before: &Job, completed: &StageCompleted) -> Option<Demand> {
+    let plan = &before.submitted.as_ref()?.plan;
+    let group = before.group();
+    let stages = plan.stages().iter().zip(&before.stages);
+    let mut sent_back_to: Vec<Option<usize>> = Vec::new();
+    let earlier = |rework: &Rework| {
+        let before = &plan.stages()[..group.start];
+        let by_name = before.iter().position(|stage| stage.name == rework.to);
+        by_name.or_else(|| before.iter().rposition(|stage| *stage.handler == *rework.to))
+    };
+    for (planned, state) in stages.skip(group.start).take(group.len()) {
+        if planned.name == completed.stage {
+            sent_back_to.extend(completed.rework.as_ref().map(earlier));
+        } else if state.phase == StagePhase::Done {
+            sent_back_to.extend(state.rework.as_deref().map(earlier));
+        } else {
+            return None;
+        }
+    }
+    if sent_back_to.is_empty() {
+        return (group.end == plan.len()).then_some(Demand::JobCompleted);
+    }
+    let all: Option<Vec<usize>> = sent_back_to.into_iter().collect();
+    let stage = all.and_then(|all| all.into_iter().min()).and_then(|first| plan.stages().get(first));
+    Some(match stage {
+        Some(stage) if before.rounds < MAX_ROUNDS => {
+            Demand::StagesReopened { stage: stage.name.clone(), round: before.round.saturating_add(1) }
+        }
+        Some(_) | None => Demand::NoRework,
+    })
+}
+
+/// The first stage of the group that has no result, or one that sent the job back in vain.
+fn stopped_at(before: &Job) -> Option<&str> {
+    let plan = &before.submitted.as_ref()?.plan;
+    let group =
+        || plan.stages().iter().zip(&before.stages).skip(before.group().start).take(before.group().len());
+    let undone = group().find(|(_, state)| state.phase != StagePhase::Done);
+    let (planned, _) = undone.or_else(|| group().find(|(_, state)| state.rework.is_some()))?;
+    Some(&planned.name)
 }
 
 /// Only a job that has not ended may have this event.
@@ -135,39 +208,48 @@ fn open(before: &Job, kind: &str) -> Result<(), String> {
     }
 }
 
-/// Only the attempt that holds the stage may say anything about it.
-fn held(
-    before: &Job,
-    kind: &str,
-    current: &PlannedStage,
-    stage: &str,
-    attempt: Attempt,
-) -> Result<(), String> {
-    open(before, kind)?;
-    if before.phase != Phase::Running {
-        return Err(format!("{kind} of stage {stage:?}, attempt {attempt}, which is not started"));
-    }
-    attempt_of(kind, current, stage, before.attempt, attempt)
+/// A stage of the current group.
+struct Current<'a> {
+    planned: &'a PlannedStage,
+    state: &'a StageState,
 }
 
-fn attempt_of(
-    kind: &str,
-    current: &PlannedStage,
-    stage: &str,
-    expected: Attempt,
-    found: Attempt,
-) -> Result<(), String> {
-    if stage != current.name {
-        return Err(format!("{kind} of stage {stage:?}; the current stage is {:?}", current.name));
+impl<'a> Current<'a> {
+    fn named(before: &'a Job, kind: &str, name: &str) -> Result<Self, String> {
+        let stages = before.submitted.as_ref().map(|submitted| submitted.plan.stages()).unwrap_or_default();
+        let group = before.group();
+        let mut current = stages.iter().zip(&before.stages).skip(group.start).take(group.len());
+        match current.clone().find(|(planned, _)| planned.name == name) {
+            Some((planned, state)) => Ok(Self { planned, state }),
+            None => {
+                let names: Vec<&str> = current.by_ref().map(|(planned, _)| planned.name.as_str()).collect();
+                Err(format!("{kind} of stage {name:?}; the current stages are {names:?}"))
+            }
+        }
     }
-    if found != expected {
-        return Err(format!("{kind} of stage {stage:?} with attempt {found}; expected attempt {expected}"));
+
+    fn attempt_is(&self, expected: Attempt, kind: &str, found: Attempt) -> Result<(), String> {
+        if found == expected {
+            return Ok(());
+        }
+        let stage = &self.planned.name;
+        Err(format!("{kind} of stage {stage:?} with attempt {found}; expected attempt {expected}"))
     }
-    Ok(())
+}
+
+/// Only the attempt that holds the stage may say anything about it.
+fn held<'a>(before: &'a Job, kind: &str, stage: &str, attempt: Attempt) -> Result<Current<'a>, String> {
+    open(before, kind)?;
+    let current = Current::named(before, kind, stage)?;
+    if current.state.phase != StagePhase::Running {
+        return Err(format!("{kind} of stage {stage:?}, attempt {attempt}, which is not started"));
+    }
+    current.attempt_is(current.state.attempt, kind, attempt)?;
+    Ok(current)
 }
 
 /// A failure either says when to try again, and the plan has an attempt left, or is final, and it has none.
-fn within_plan(before: &Job, planned: &PlannedStage, failed: &StageFailed) -> Result<(), String> {
+fn within_plan(before: &StageState, planned: &PlannedStage, failed: &StageFailed) -> Result<(), String> {
     if failed.is_final == failed.retry_at.is_some() {
         return Err("StageFailed must have either retry_at or final".into());
     }
@@ -197,9 +279,7 @@ fn within_plan(before: &Job, planned: &PlannedStage, failed: &StageFailed) -> Re
 fn name(phase: Phase) -> &'static str {
     match phase {
         Phase::New => "not submitted",
-        Phase::Waiting { .. } => "waiting",
-        Phase::Running => "running",
-        Phase::Retrying { .. } => "waiting for a retry",
+        Phase::Open => "open",
         Phase::Completed => "completed",
         Phase::Failed => "failed",
         Phase::Cancelled => "cancelled",

@@ -1,4 +1,5 @@
 mod archive;
+mod content;
 mod damage;
 mod memory;
 mod rules;

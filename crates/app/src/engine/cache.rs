@@ -7,12 +7,14 @@
 use lru::LruCache;
 use quillwork_domain::envelope::{Meta, Recorded};
 use quillwork_domain::id::JobId;
-use quillwork_domain::job::{Job, evolve};
+use quillwork_domain::job::{Job, StageState, evolve};
 use quillwork_domain::payload::Payload;
+use quillwork_domain::plan::StageIndex;
 use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
 use uuid::Uuid;
 
+use crate::engine::content::Versions;
 use crate::ports::store::{Task, TaskKey};
 
 /// A job as the engine knows it.
@@ -54,16 +56,17 @@ impl KnownJob {
         self.since = self.job.submitted.as_ref().and_then(|submitted| submitted.run_at).unwrap_or(at);
     }
 
-    /// The task of the stage after the current one, if there is one.
-    pub(crate) fn next_task(&self, id: JobId) -> Option<Task> {
-        let submitted = self.job.submitted.as_ref()?;
-        let stage = self.job.stage.next();
-        Some(Task {
-            key: TaskKey { job: id, stage },
-            handler: submitted.plan.get(stage)?.handler.clone(),
-            tenant: self.origin.as_ref()?.tenant.clone(),
-            priority: submitted.priority,
-            run_at: self.since,
+    /// The tasks that there will be once `stage` has its result.
+    pub(crate) fn next_tasks(&self, id: JobId, stage: StageIndex) -> impl Iterator<Item = Task> + '_ {
+        self.job.following(stage).filter_map(move |stage| {
+            let submitted = self.job.submitted.as_ref()?;
+            Some(Task {
+                key: TaskKey { job: id, stage },
+                handler: submitted.plan.get(stage)?.handler.clone(),
+                tenant: self.origin.as_ref()?.tenant.clone(),
+                priority: submitted.priority,
+                run_at: self.since,
+            })
         })
     }
 
@@ -73,10 +76,14 @@ impl KnownJob {
         let submitted = job.submitted.as_ref().map_or(0, |submitted| {
             submitted.topic.len() + submitted.settings.as_ref().map_or(0, |settings| settings.get().len())
         });
-        1_536
+        let stage = |stage: &StageState| {
+            let steps: usize = stage.steps.iter().map(|step| 128 + step.output.n_bytes()).sum();
+            128 + steps + stage.output.as_ref().map_or(0, Payload::n_bytes)
+        };
+        1_280
             + submitted
-            + job.outputs.iter().map(Payload::n_bytes).sum::<usize>()
-            + job.steps.iter().map(|step| 128 + step.output.n_bytes()).sum::<usize>()
+            + job.stages.iter().map(stage).sum::<usize>()
+            + job.feedback.iter().map(Payload::n_bytes).sum::<usize>()
     }
 }
 
@@ -87,6 +94,7 @@ pub(crate) struct Cache {
     max_bytes: usize,
     /// Counts how often another process has written.
     epoch: u64,
+    pub(super) versions: Versions,
 }
 
 struct Entry {
@@ -98,12 +106,13 @@ struct Entry {
 
 impl Cache {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { jobs: LruCache::unbounded(), bytes: 0, max_bytes, epoch: 0 }
+        Self { jobs: LruCache::unbounded(), bytes: 0, max_bytes, epoch: 0, versions: Versions::new() }
     }
 
     /// Another process has written: what is here may be behind.
     pub(crate) fn outdate(&mut self) {
         self.epoch += 1;
+        self.versions.outdate();
     }
 
     /// True if the job is here as it is in the log.
@@ -142,10 +151,12 @@ impl Cache {
             let Some((_, oldest)) = self.jobs.pop_lru() else { break };
             self.bytes -= oldest.weight;
         }
+        self.versions.trim();
     }
 
     pub(crate) fn clear(&mut self) {
         self.jobs.clear();
+        self.versions.clear();
         self.bytes = 0;
     }
 }

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quillwork_domain::envelope::Meta;
-use quillwork_domain::id::JobId;
 use quillwork_domain::job::{Command, ErrorClass};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::StageRun;
 use crate::engine::cache::KnownJob;
-use crate::engine::plan_batch::{Authority, BatchPlan};
+use crate::engine::plan_batch::{Authority, BatchPlan, Circumstances};
 use crate::engine::queue::Queues;
 use crate::engine::supply::{Found, Supply};
 use crate::ports::store::{Holder, Task, TaskKey};
 
 impl BatchPlan<'_> {
-    /// Fails a job that no worker can run.
-    pub(crate) fn abandon(&mut self, job: JobId) {
+    /// Fails a job of which no worker can run a stage that waits.
+    pub(crate) fn abandon(&mut self, TaskKey { job, stage }: TaskKey) {
         let authority = Authority { meta: self.on_behalf(job, "engine"), held_by: Holder::Anyone };
         let message = "no worker has the handler of this stage; start one that has it, then retry the job";
-        let command = Command::Abandon { class: ErrorClass::UnknownHandler, message: message.to_owned() };
+        let class = ErrorClass::UnknownHandler;
+        let command = Command::Abandon { stage, class, message: message.to_owned() };
         if let Err(refusal) = self.apply(job, command, &authority) {
             tracing::error!(%job, %refusal, "a task belongs to no job; rebuild the queue");
         }
@@ -71,7 +71,7 @@ impl BatchPlan<'_> {
         let mut unserved = Vec::new();
         for task in self.tasks.waiting() {
             if !queues.serve(&task.handler) {
-                unserved.push(task.key.job);
+                unserved.push(task.key);
             } else if task.run_at > self.circumstances.now {
                 queues.note_due(task.run_at);
             } else {
@@ -79,7 +79,7 @@ impl BatchPlan<'_> {
             }
         }
         if self.circumstances.exclusive {
-            unserved.into_iter().for_each(|job| self.abandon(job));
+            unserved.into_iter().for_each(|key| self.abandon(key));
         }
         offers
     }
@@ -89,20 +89,18 @@ impl BatchPlan<'_> {
         let meta = self.on_behalf(key.job, "engine");
         let authority = Authority { meta, held_by: Holder::Nobody };
         if let Some(reason) = self.cache.get(key.job).and_then(|known| known.undecodable.clone()) {
-            let command = Command::Abandon { class: ErrorClass::Undecodable, message: reason };
+            let class = ErrorClass::Undecodable;
+            let command = Command::Abandon { stage: key.stage, class, message: reason };
             // Nothing to do about a job that has ended in the meantime.
             let _ = self.apply(key.job, command, &authority);
             return false;
         }
-        if self.cache.get(key.job).is_none_or(|known| known.job.stage != key.stage) {
-            return false;
-        }
-        let command =
-            Command::StartStage { worker: self.circumstances.worker.clone(), at: self.circumstances.now };
+        let Circumstances { worker, now, .. } = &self.circumstances;
+        let command = Command::StartStage { stage: key.stage, worker: (*worker).clone(), at: *now };
         if self.apply(key.job, command, &authority).is_err() {
             return false;
         }
-        match self.cache.get(key.job).and_then(|known| stage_run(key.job, known)) {
+        match self.cache.get(key.job).and_then(|known| stage_run(key, known)) {
             Some(run) => {
                 self.started.push((handler.clone(), run));
                 true
@@ -112,16 +110,20 @@ impl BatchPlan<'_> {
     }
 }
 
-fn stage_run(id: JobId, known: &KnownJob) -> Option<StageRun> {
+fn stage_run(key: TaskKey, known: &KnownJob) -> Option<StageRun> {
+    let TaskKey { job: id, stage } = key;
     let job = &known.job;
+    let state = job.stage(stage)?;
     let meta = Meta { causation_id: known.last_event, ..known.origin.clone()? };
     Some(StageRun {
         job: id,
-        stage: job.stage,
-        attempt: job.attempt,
+        stage,
+        attempt: state.attempt,
         submitted: job.submitted.clone()?,
-        outputs: job.outputs.clone(),
-        steps: job.steps.clone(),
+        outputs: job.outputs_before(stage).cloned().collect(),
+        round: job.round,
+        feedback: job.feedback.clone(),
+        steps: state.steps.clone(),
         meta,
         cancel: CancellationToken::new(),
     })

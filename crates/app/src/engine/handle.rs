@@ -12,8 +12,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use crate::draft::DraftBoard;
 use crate::engine::admission::Admission;
 use crate::engine::archive::ArchiveRequest;
+use crate::engine::content::ContentRequest;
 use crate::engine::hints::Hints;
 use crate::engine::work::{FinishedStep, Outcome, Report};
 use crate::feed::Feed;
@@ -127,6 +129,7 @@ pub(crate) enum Mode {
 pub struct Engine {
     pub(crate) requests: mpsc::UnboundedSender<Request>,
     pub(crate) controlling: mpsc::Sender<ControlRequest>,
+    pub(crate) noting: mpsc::UnboundedSender<ContentRequest>,
     pub(crate) archiving: mpsc::Sender<ArchiveRequest>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
     pub(crate) hints: Hints,
@@ -136,6 +139,7 @@ pub struct Engine {
     pub(crate) trouble: watch::Receiver<Option<String>>,
     pub(crate) feed: Feed,
     pub(crate) progress: ProgressBoard,
+    pub(crate) drafts: DraftBoard,
 }
 
 impl Engine {
@@ -237,6 +241,11 @@ impl Engine {
     /// Where running stages say how far they are.
     pub fn progress(&self) -> &ProgressBoard {
         &self.progress
+    }
+
+    /// Where running stages write what they write.
+    pub fn drafts(&self) -> &DraftBoard {
+        &self.drafts
     }
 
     /// How many stages run in this process.

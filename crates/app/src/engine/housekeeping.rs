@@ -32,7 +32,7 @@ impl EngineLoop {
         for handler in std::mem::take(&mut self.unserved) {
             let claim = Claim { handler: handler.into(), after: "".into(), limit: usize::MAX };
             let tasks = self.writer.ready(&[claim], Timestamp::MAX).await?;
-            intake.unserved.extend(tasks.into_iter().flatten().map(|task| task.key.job));
+            intake.unserved.extend(tasks.into_iter().flatten().map(|task| task.key));
         }
         if intake.orphans.is_empty() && self.reap_at <= Instant::now() {
             self.reap(intake).await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quillwork_domain::id::{JobId, StreamId, Version};
-use quillwork_domain::job::{Command, Job, Phase};
+use quillwork_domain::job::{Command, Job, StagePhase};
 
 use crate::engine::run::EngineLoop;
 use crate::engine::slots::RunKey;
@@ -19,7 +19,8 @@ impl EngineLoop {
         intake: &Intake,
     ) -> Result<BTreeMap<IdempotencyKey, KeyOwner>, StoreError> {
         let items = intake.requests.iter().flat_map(|request| &request.items);
-        let keys: Vec<IdempotencyKey> = items.filter_map(|item| item.key.clone()).collect();
+        let keys = items.filter_map(|item| item.key.clone());
+        let keys: Vec<IdempotencyKey> = keys.chain(intake.keys_of_ratings()).collect();
         if keys.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -36,7 +37,7 @@ impl EngineLoop {
     ) -> Result<(), StoreError> {
         let mut needed: BTreeSet<JobId> = owners.values().map(|owner| owner.job).collect();
         needed.extend(intake.orphans.iter().map(|(key, _)| key.job));
-        needed.extend(&intake.unserved);
+        needed.extend(intake.unserved.iter().map(|key| key.job));
         needed.extend(intake.reports.iter().map(Report::job));
         let items = intake.requests.iter().flat_map(|request| &request.items);
         // The id of a new job was minted for it: there is nothing to load.
@@ -51,7 +52,11 @@ impl EngineLoop {
 
     /// True if the job of a waiting task was read while this task waited.
     fn has_glanced(&self, key: TaskKey) -> bool {
-        let waits = |job: &Job| job.stage == key.stage && matches!(job.phase, Phase::Waiting { .. });
+        // With another stage open, its worker may have changed the job.
+        let waits = |job: &Job| {
+            let stage = job.stage(key.stage).filter(|_| job.only_open() == Some(key.stage));
+            stage.is_some_and(|stage| matches!(stage.phase, StagePhase::Waiting { .. }))
+        };
         self.glance.has_read(key.job) && self.cache.peek(key.job).is_some_and(|known| waits(&known.job))
     }
 
@@ -81,13 +86,15 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// True if the job need not be looked at. While an attempt runs here, nobody else can change its job without taking
-    /// the task away, and then the store refuses the batch.
+    /// True if the job need not be looked at. While its one open stage runs here, nobody else can change the job without
+    /// taking the task away, and then the store refuses the batch.
     pub(super) fn is_known(&self, job: JobId) -> bool {
         self.cache.is_exact(job)
             || self.cache.peek(job).is_some_and(|known| {
-                let (stage, attempt) = (known.job.stage, known.job.attempt);
-                self.slots.holds(RunKey { job, stage, attempt })
+                let stage = known.job.only_open();
+                let key = stage
+                    .and_then(|stage| Some(RunKey { job, stage, attempt: known.job.stage(stage)?.attempt }));
+                key.is_some_and(|key| self.slots.holds(key))
             })
     }
 }

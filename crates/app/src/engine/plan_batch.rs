@@ -8,7 +8,9 @@ use std::time::Duration;
 use quillwork_domain::chain;
 use quillwork_domain::envelope::{Meta, Recorded};
 use quillwork_domain::id::{Attempt, JobId, Position, StreamId, Version};
-use quillwork_domain::job::{Command, Event, Phase, Status, TaskChange, decide, evolve, react};
+use quillwork_domain::job::{
+    Command, Event, Job, JobSubmitted, StagePhase, Status, TaskChange, decide, evolve, react,
+};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::plan::StageIndex;
 use quillwork_domain::queue::{self, QueueCommand};
@@ -47,7 +49,7 @@ pub(crate) struct BatchPlan<'a> {
     controls: queue::Queues,
     /// Handlers whose controls this batch changes.
     pub(super) controlled: BTreeSet<String>,
-    head: Head,
+    pub(super) head: Head,
     pub(super) batch: Batch,
     pub(super) tasks: PendingTasks,
     n_opened: u64,
@@ -63,7 +65,7 @@ pub(crate) struct Planned {
     pub(crate) growth: i64,
     /// Stages to hand to the worker of their handler.
     pub(crate) started: Vec<(Arc<str>, StageRun)>,
-    /// Attempts whose job was cancelled.
+    /// Attempts that run no more: their job was cancelled, or failed by another stage.
     pub(crate) cancelled: Vec<RunKey>,
     /// The controls of the queues after the batch.
     pub(crate) controls: queue::Queues,
@@ -124,7 +126,7 @@ impl<'a> BatchPlan<'a> {
         }
         self.has_room()?;
         let version = self.apply(job, command.clone(), authority)?;
-        self.n_opened += 1;
+        self.n_opened += first_group(submission);
         if let Some(key) = key {
             let owner = KeyOwner { job, digest };
             self.circumstances.owners.insert(key.clone(), owner);
@@ -188,13 +190,13 @@ impl<'a> BatchPlan<'a> {
         for (event, encoded) in events {
             // The tenant of a job is that of whoever submitted it.
             let tenant = known.origin.as_ref().map_or(&authority.meta.tenant, |origin| &origin.tenant);
-            self.change_task(id, tenant.clone(), &known, &event, authority.held_by);
+            self.change_tasks(id, tenant.clone(), &known, &event, authority.held_by);
             let meta = Meta { causation_id: causation, ..authority.meta.clone() };
             let recorded = self.record(id.into(), known.job.version.next(), encoded, meta);
             causation = Some(recorded.event_id);
             known.last_event = causation;
-            if let Event::JobCancelled(_) = event {
-                self.cancelled.push(RunKey { job: id, stage: known.job.stage, attempt: known.job.attempt });
+            if let Event::JobCancelled(_) | Event::JobFailed(_) = event {
+                self.cancelled.extend(running(id, &known.job));
             }
             known.job = evolve(std::mem::take(&mut known.job), &event);
             if known.origin.is_none() {
@@ -207,7 +209,13 @@ impl<'a> BatchPlan<'a> {
         Ok(version)
     }
 
-    fn record(&mut self, stream: StreamId, version: Version, encoded: Encoded, meta: Meta) -> Recorded {
+    pub(super) fn record(
+        &mut self,
+        stream: StreamId,
+        version: Version,
+        encoded: Encoded,
+        meta: Meta,
+    ) -> Recorded {
         let position: Position = self.head.position.next();
         let mut recorded = Recorded {
             position,
@@ -226,9 +234,17 @@ impl<'a> BatchPlan<'a> {
         recorded
     }
 
-    fn change_task(&mut self, id: JobId, tenant: Arc<str>, known: &KnownJob, event: &Event, held_by: Holder) {
+    /// Writes down what `event` means for the tasks of its job. The task of a stage that it names is held by `held_by`;
+    /// others, which it ends as well, may be held by any process.
+    fn change_tasks(
+        &mut self,
+        id: JobId,
+        tenant: Arc<str>,
+        known: &KnownJob,
+        event: &Event,
+        held_by: Holder,
+    ) {
         let before = &known.job;
-        let Some(change) = react(before, event) else { return };
         let submitted = match event {
             Event::JobSubmitted(submitted) => Some(submitted),
             Event::StageStarted(_)
@@ -239,8 +255,10 @@ impl<'a> BatchPlan<'a> {
             | Event::JobFailed(_)
             | Event::JobCancelled(_)
             | Event::JobRetried(_)
+            | Event::StagesReopened(_)
             | Event::Queue(_)
-            | Event::Archive(_) => before.submitted.as_ref(),
+            | Event::Archive(_)
+            | Event::Content(_) => before.submitted.as_ref(),
         };
         let Some(submitted) = submitted else { return };
         let now = self.circumstances.now;
@@ -251,22 +269,25 @@ impl<'a> BatchPlan<'a> {
             priority: submitted.priority,
             run_at: run_at.unwrap_or(now),
         };
-        match change {
-            TaskChange::Open { stage, run_at } => self.tasks.open(task(stage, run_at)),
-            TaskChange::Lease { stage } => self.tasks.lease(task(stage, None), self.circumstances.lease),
-            TaskChange::Release { stage, run_at } => self.tasks.release(task(stage, Some(run_at)), held_by),
-            TaskChange::Advance { from, to } => {
-                self.tasks.close(task(from, None), held_by);
+        let holder = if event.ends_job() { Holder::Anyone } else { held_by };
+        for change in react(before, event) {
+            match change {
+                TaskChange::Open { stage, run_at } => self.tasks.open(task(stage, run_at)),
                 // A job that has begun keeps its place, before those that came later.
-                self.tasks.open(task(to, Some(known.since)));
+                TaskChange::Follow { stage } => self.tasks.open(task(stage, Some(known.since))),
+                TaskChange::Lease { stage } => self.tasks.lease(task(stage, None), self.circumstances.lease),
+                TaskChange::Release { stage, run_at } => {
+                    self.tasks.release(task(stage, Some(run_at)), holder);
+                }
+                TaskChange::Close { stage } => self.tasks.close(task(stage, None), holder),
             }
-            TaskChange::Close { stage } => self.tasks.close(task(stage, None), held_by),
         }
     }
 
-    /// The latest attempt of the job's current stage.
-    pub(crate) fn attempt(&mut self, job: JobId) -> Attempt {
-        self.cache.get(job).map_or(Attempt::default(), |known| known.job.attempt)
+    /// The latest attempt of a task's stage.
+    pub(crate) fn attempt(&mut self, TaskKey { job, stage }: TaskKey) -> Attempt {
+        let state = self.cache.get(job).and_then(|known| known.job.stage(stage));
+        state.map_or(Attempt::default(), |stage| stage.attempt)
     }
 
     /// True if a worker's command comes from the attempt that runs now.
@@ -282,7 +303,8 @@ impl<'a> BatchPlan<'a> {
             | Command::Abandon { .. } => return false,
         };
         self.cache.get(job).is_some_and(|known| {
-            known.job.phase == Phase::Running && known.job.stage == stage && known.job.attempt == attempt
+            let stage = known.job.stage(stage).filter(|stage| stage.phase == StagePhase::Running);
+            stage.is_some_and(|stage| stage.attempt == attempt)
         })
     }
 
@@ -325,8 +347,21 @@ impl<'a> BatchPlan<'a> {
     }
 }
 
+/// How many tasks a new job has.
+fn first_group(submission: &JobSubmitted) -> u64 {
+    submission.plan.group(StageIndex::default()).len() as u64
+}
+
+/// The attempts of the job that run.
+fn running(id: JobId, job: &Job) -> impl Iterator<Item = RunKey> + '_ {
+    let runs = |stage: &StageIndex| job.stage(*stage).is_some_and(|stage| stage.phase == StagePhase::Running);
+    job.open()
+        .filter(runs)
+        .filter_map(move |stage| Some(RunKey { job: id, stage, attempt: job.stage(stage)?.attempt }))
+}
+
 /// Encodes all events of a command before anything is changed.
-fn encode(events: Vec<Event>) -> Result<Vec<(Event, Encoded)>, Refusal> {
+pub(super) fn encode(events: Vec<Event>) -> Result<Vec<(Event, Encoded)>, Refusal> {
     let encode = |event| wire::encode(&event).map(|encoded| (event, encoded));
     events.into_iter().map(encode).collect::<Result<_, _>>().map_err(|error| {
         // Only a payload that is not JSON gets here, and payloads are parsed JSON.

@@ -15,7 +15,7 @@ pub(super) fn give_up(plan: &mut BatchPlan<'_>, key: TaskKey, lease: LeaseToken,
     let meta = plan.on_behalf(key.job, "reaper");
     let command = Command::FailStage {
         stage: key.stage,
-        attempt: plan.attempt(key.job),
+        attempt: plan.attempt(key),
         class: ErrorClass::Lost,
         message: "the worker was lost while it ran this stage".into(),
         retry_after: None,
@@ -47,6 +47,7 @@ pub(super) fn decide_report(plan: &mut BatchPlan<'_>, report: &Report, mine: Hol
                 attempt: *attempt,
                 output: output.payload.clone(),
                 usage: output.usage.clone(),
+                rework: output.rework.clone(),
             };
             (*job, command, output.blob.as_ref())
         }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::engine::EngineConfig;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
+use crate::engine::content::ContentRequest;
 use crate::engine::glance::{Glance, Patience};
 use crate::engine::handle::{ControlRequest, Mode, Request};
 use crate::engine::hints::Hints;
@@ -60,6 +61,7 @@ pub(crate) struct EngineLoop {
     pub(crate) hints: Hints,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
     pub(crate) controlling: mpsc::Receiver<ControlRequest>,
+    pub(crate) noting: mpsc::UnboundedReceiver<ContentRequest>,
     pub(crate) archiving: mpsc::Receiver<ArchiveRequest>,
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     pub(crate) mode: watch::Receiver<Mode>,
@@ -156,6 +158,7 @@ impl EngineLoop {
             Some(report) = self.reports.recv() => intake.reports.push(report),
             Some(request) = self.requests.recv() => intake.take(request),
             Some(request) = self.controlling.recv() => intake.controls.push(request),
+            Some(request) = self.noting.recv() => intake.notes.push(request),
             Some(request) = self.archiving.recv(), if intake.archive.is_none() => intake.archive = Some(request),
             () = self.hints.given() => {}
             () = tokio::time::sleep_until(wake_at) => {}
@@ -179,6 +182,11 @@ impl EngineLoop {
             && let Ok(request) = self.controlling.try_recv()
         {
             intake.controls.push(request);
+        }
+        while intake.notes.len() < max_batch
+            && let Ok(request) = self.noting.try_recv()
+        {
+            intake.notes.push(request);
         }
     }
 }

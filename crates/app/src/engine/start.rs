@@ -9,9 +9,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::draft::DraftBoard;
 use crate::engine::admission::Admission;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
+use crate::engine::content::ContentRequest;
 use crate::engine::glance::{Glance, Patience};
 use crate::engine::handle::{ControlRequest, Mode, Request};
 use crate::engine::hints::Hints;
@@ -89,6 +91,7 @@ pub async fn start(
 ) -> Result<EngineThread, StartError> {
     let (requests, request_queue) = mpsc::unbounded_channel();
     let (controlling, control_queue) = mpsc::channel(MAX_CONTROLS);
+    let (noting, note_queue) = mpsc::unbounded_channel();
     let (archiving, archive_queue) = mpsc::channel(1);
     let (reports, report_queue) = mpsc::unbounded_channel();
     let (mode, mode_changes) = watch::channel(Mode::default());
@@ -100,6 +103,7 @@ pub async fn start(
     let engine = Engine {
         requests,
         controlling,
+        noting,
         archiving,
         reports,
         hints: hints.clone(),
@@ -109,11 +113,13 @@ pub async fn start(
         trouble: troubles,
         feed: feed.clone(),
         progress: progress.clone(),
+        drafts: DraftBoard::default(),
     };
     let lines = Lines {
         hints,
         requests: request_queue,
         controlling: control_queue,
+        noting: note_queue,
         archiving: archive_queue,
         reports: report_queue,
         mode: mode_changes,
@@ -157,6 +163,7 @@ struct Lines {
     hints: Hints,
     requests: mpsc::UnboundedReceiver<Request>,
     controlling: mpsc::Receiver<ControlRequest>,
+    noting: mpsc::UnboundedReceiver<ContentRequest>,
     archiving: mpsc::Receiver<ArchiveRequest>,
     reports: mpsc::UnboundedReceiver<Report>,
     mode: watch::Receiver<Mode>,
@@ -175,8 +182,19 @@ async fn open(
     let lease = writer.open_lease(&config.worker, config.lease).await?;
     let survey = writer.survey().await?;
     let unserved = if writer.is_exclusive() { unserved(writer.as_mut(), &slots).await? } else { vec![] };
-    let Lines { hints, requests, controlling, archiving, reports, mode, running, trouble, feed, progress } =
-        lines;
+    let Lines {
+        hints,
+        requests,
+        controlling,
+        noting,
+        archiving,
+        reports,
+        mode,
+        running,
+        trouble,
+        feed,
+        progress,
+    } = lines;
     feed.advance(survey.head.position);
     let now = Instant::now();
     Ok(EngineLoop {
@@ -204,6 +222,7 @@ async fn open(
         hints,
         requests,
         controlling,
+        noting,
         archiving,
         reports,
         mode,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quillwork_domain::id::{JobId, StreamId};
+use quillwork_domain::plan::StageIndex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::engine::archive::ArchiveRequest;
+use crate::engine::content::ContentRequest;
 use crate::engine::glance::Glance;
 use crate::engine::handle::{ControlRequest, Controlled, Mode, Request};
 use crate::engine::plan_batch::{Authority, BatchPlan, Circumstances, Planned};
@@ -16,7 +18,7 @@ use crate::engine::reports::{decide_report, give_up};
 use crate::engine::run::EngineLoop;
 use crate::engine::slots::RunKey;
 use crate::engine::work::Report;
-use crate::engine::{Accepted, Refusal};
+use crate::engine::{Accepted, Noted, Refusal};
 use crate::ports::store::{CommitError, Holder, LeaseToken, StoreError, Survey, Task, TaskKey};
 
 /// How often one batch is planned anew because the log moved under it.
@@ -28,13 +30,14 @@ pub(super) struct Intake {
     pub(super) requests: Vec<Request>,
     pub(super) n_items: usize,
     pub(super) controls: Vec<ControlRequest>,
+    pub(super) notes: Vec<ContentRequest>,
     /// Jobs to take out of the log, after the batch.
     pub(super) archive: Option<ArchiveRequest>,
     /// Kept until they are committed: the work is done and must not be lost to a full disk.
     pub(super) reports: Vec<Report>,
     pub(super) orphans: Vec<(TaskKey, LeaseToken)>,
-    /// Jobs whose handler no worker has.
-    pub(super) unserved: Vec<JobId>,
+    /// Tasks whose handler no worker has.
+    pub(super) unserved: Vec<TaskKey>,
 }
 
 impl Intake {
@@ -45,7 +48,10 @@ impl Intake {
 
     /// True if nobody waits for an answer or for his work to be kept.
     pub(super) fn is_done(&self) -> bool {
-        self.requests.is_empty() && self.reports.is_empty() && self.controls.is_empty()
+        self.requests.is_empty()
+            && self.reports.is_empty()
+            && self.controls.is_empty()
+            && self.notes.is_empty()
     }
 
     fn is_empty(&self) -> bool {
@@ -58,6 +64,7 @@ struct Ready {
     planned: Planned,
     verdicts: Vec<Vec<Result<Accepted, Refusal>>>,
     controlled: Vec<Result<Controlled, Refusal>>,
+    noted: Vec<Result<Noted, Refusal>>,
     steps: Vec<bool>,
     starved: bool,
 }
@@ -77,7 +84,7 @@ impl EngineLoop {
 
     async fn try_turn(&mut self, intake: &mut Intake, mode: Mode) -> Result<bool, StoreError> {
         self.keep_house(intake).await?;
-        for _ in 0..MAX_REPLANS {
+        for n_plans in 1..=MAX_REPLANS {
             if intake.is_empty() && !self.finds_work(mode).await? {
                 return Ok(false);
             }
@@ -120,7 +127,7 @@ impl EngineLoop {
                         "tasks were not held as expected; what was said of them is void"
                     );
                     self.forget();
-                    self.void(intake, &keys);
+                    self.void(intake, &keys, n_plans == MAX_REPLANS);
                 }
             }
         }
@@ -161,6 +168,7 @@ impl EngineLoop {
         let supply = self.supply(free, ending, following, now).await?;
         let owners = self.owners(intake).await?;
         self.load(intake, &owners, &supply).await?;
+        self.load_versions(intake).await?;
 
         let mut new_event_id = Uuid::now_v7;
         let circumstances = Circumstances {
@@ -179,8 +187,8 @@ impl EngineLoop {
         for (key, lease) in &intake.orphans {
             give_up(&mut plan, *key, *lease, now);
         }
-        for job in &intake.unserved {
-            plan.abandon(*job);
+        for key in &intake.unserved {
+            plan.abandon(*key);
         }
         let steps = intake.reports.iter().map(|report| decide_report(&mut plan, report, mine, now)).collect();
         let mut verdicts = Vec::with_capacity(intake.requests.len());
@@ -196,8 +204,13 @@ impl EngineLoop {
             .iter()
             .map(|request| plan.control(&request.command, &request.caller.meta()))
             .collect();
+        let noted = intake
+            .notes
+            .iter()
+            .map(|request| plan.note(request.article, &request.command, &request.caller.meta()))
+            .collect();
         let starved = plan.fill(&mut self.queues, supply);
-        Ok(Ready { planned: plan.finish(), verdicts, controlled, steps, starved })
+        Ok(Ready { planned: plan.finish(), verdicts, controlled, noted, steps, starved })
     }
 
     /// The stages that will wait when what was reported is recorded, by handler.
@@ -205,17 +218,17 @@ impl EngineLoop {
         let mut following: BTreeMap<Arc<str>, Vec<Task>> = BTreeMap::new();
         let completed = intake.reports.iter().filter_map(Report::completed);
         for key in completed.filter(|key| self.slots.holds(*key)) {
-            let Some(task) = self.cache.peek(key.job).and_then(|known| known.next_task(key.job)) else {
-                continue;
-            };
-            following.entry(task.handler.clone()).or_default().push(task);
+            let Some(known) = self.cache.peek(key.job) else { continue };
+            for task in known.next_tasks(key.job, key.stage) {
+                following.entry(task.handler.clone()).or_default().push(task);
+            }
         }
         following
     }
 
     /// The batch is durable: tell everyone.
     fn hand_out(&mut self, intake: &mut Intake, ready: Ready) -> bool {
-        let Ready { planned, verdicts, controlled, steps, starved } = ready;
+        let Ready { planned, verdicts, controlled, noted, steps, starved } = ready;
         let Planned { batch, head, growth, started, cancelled, controls } = planned;
         if batch.adds_to_queue() {
             // By this batch itself, so that what is known of the queue stays right.
@@ -236,7 +249,7 @@ impl EngineLoop {
             match report {
                 Report::Finished { job, stage, attempt, .. } => {
                     self.slots.finish(RunKey { job, stage, attempt });
-                    self.progress.clear(job);
+                    self.progress.clear(job, stage);
                 }
                 Report::Step { reply, .. } => answer(reply, durable),
             }
@@ -254,21 +267,27 @@ impl EngineLoop {
         for (request, controlled) in intake.controls.drain(..).zip(controlled) {
             answer(request.reply, controlled);
         }
+        for (request, noted) in intake.notes.drain(..).zip(noted) {
+            answer(request.reply, noted);
+        }
         intake.n_items = 0;
         starved
     }
 
-    /// Drops what was said about tasks that its speaker no longer holds.
-    fn void(&mut self, intake: &mut Intake, keys: &[TaskKey]) {
+    /// Drops what was said about tasks that its speaker no longer holds; in the end, `by_job`, also what was said about
+    /// other tasks of their jobs, so that a damaged queue cannot stop the engine.
+    fn void(&mut self, intake: &mut Intake, keys: &[TaskKey], by_job: bool) {
         intake.orphans.retain(|(orphan, _)| !keys.contains(orphan));
         for report in std::mem::take(&mut intake.reports) {
-            let of = |job: JobId| keys.iter().any(|key| key.job == job);
+            let of = |job: JobId, stage: StageIndex| {
+                keys.iter().any(|key| key.job == job && (by_job || key.stage == stage))
+            };
             match report {
-                Report::Finished { job, stage, attempt, .. } if of(job) => {
+                Report::Finished { job, stage, attempt, .. } if of(job, stage) => {
                     self.slots.finish(RunKey { job, stage, attempt });
-                    self.progress.clear(job);
+                    self.progress.clear(job, stage);
                 }
-                Report::Step { job, reply, .. } if of(job) => answer(reply, false),
+                Report::Step { job, stage, reply, .. } if of(job, stage) => answer(reply, false),
                 report @ (Report::Finished { .. } | Report::Step { .. }) => intake.reports.push(report),
             }
         }
@@ -316,6 +335,9 @@ fn refuse_all(intake: &mut Intake, error: &StoreError) {
         answer(request.reply, verdicts);
     }
     for request in intake.controls.drain(..) {
+        answer(request.reply, Err(refusal.clone()));
+    }
+    for request in intake.notes.drain(..) {
         answer(request.reply, Err(refusal.clone()));
     }
     intake.n_items = 0;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quillwork_domain::envelope::Meta;
 use quillwork_domain::id::{Attempt, JobId};
-use quillwork_domain::job::{ErrorClass, JobSubmitted, Spent, Step, Usage};
+use quillwork_domain::job::{ErrorClass, JobSubmitted, Rework, Spent, Step, Usage};
 use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::{PlannedStage, StageIndex};
 use tokio::sync::{mpsc, oneshot};
@@ -21,8 +21,12 @@ pub struct StageRun {
     pub stage: StageIndex,
     pub attempt: Attempt,
     pub submitted: Arc<JobSubmitted>,
-    /// Of the stages before, in plan order.
+    /// Of the stages before, in plan order; not of those beside it.
     pub outputs: Vec<Payload>,
+    /// Counts from 1; one more each time that a stage sent the job back.
+    pub round: u32,
+    /// What the stages that were reopened for this round had produced, in plan order.
+    pub feedback: Vec<Payload>,
     /// What earlier attempts of this stage finished.
     pub steps: Vec<Step>,
     /// Correlation and trace context of the job; the causation is the start event.
@@ -44,6 +48,7 @@ pub struct PackedOutput {
     pub payload: Payload,
     pub blob: Option<Blob>,
     pub usage: Option<Usage>,
+    pub rework: Option<Rework>,
 }
 
 /// A step that need not run again, ready to be committed.

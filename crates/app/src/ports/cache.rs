@@ -1,7 +1,6 @@
 //! Keeping answers that cost time or money to get again.
 //!
-//! Later providers will keep fetched pages and answers of language models here; until then only the adapters' tests
-//! use this port.
+//! Answers of searches, pages, and completions of language models are kept here.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,6 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
 
 /// Larger values are not stored.
 pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
@@ -21,8 +23,13 @@ pub const MAX_TTL: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// It cannot fail: what cannot be read is a miss, and what cannot be stored is not there the next time.
 #[async_trait]
 pub trait Cache: Send + Sync + 'static {
-    /// The value that was last put, if it is still there.
-    async fn get(&self, key: &CacheKey) -> Option<Bytes>;
+    /// The value that was last put, if it is still there, and what is known of it.
+    async fn look_up(&self, key: &CacheKey) -> Option<Hit>;
+
+    /// The value alone.
+    async fn get(&self, key: &CacheKey) -> Option<Bytes> {
+        self.look_up(key).await.map(|hit| hit.value)
+    }
 
     /// Replaces the value. A value over [`MAX_VALUE_BYTES`], or one with less than a millisecond to live, leaves no
     /// value behind.
@@ -30,6 +37,34 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Removes the value where it can be reached. What must never be read again needs another key instead.
     async fn remove(&self, key: &CacheKey);
+
+    /// The values of the namespaces that were used last, newest first, up to about `max_bytes`: for a process that starts.
+    ///
+    /// A cache that does not outlive the process has none.
+    async fn recent(&self, namespaces: &[&'static str], max_bytes: u64) -> Vec<(CacheKey, Hit)> {
+        let _ = (namespaces, max_bytes);
+        Vec::new()
+    }
+}
+
+/// A value that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    pub value: Bytes,
+    /// How long it may be used from now on.
+    pub ttl: Duration,
+    pub tier: Tier,
+}
+
+/// Which cache of several had a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// The memory of this process.
+    Memory,
+    /// The Redis of all processes.
+    Redis,
+    /// The file or the database that also holds the log.
+    Store,
 }
 
 /// Whether a value may be stored at all; both ends of [`Cache::put`] in one place.
@@ -54,6 +89,19 @@ impl CacheKey {
             hasher.update(part);
         }
         Self { namespace, digest: hasher.finalize().into() }
+    }
+
+    /// A key that an adapter wrote down in its two parts.
+    pub fn stored(namespace: &'static str, digest: [u8; 32]) -> Self {
+        Self { namespace, digest }
+    }
+
+    pub fn namespace(&self) -> &'static str {
+        self.namespace
+    }
+
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quillwork_domain::job::ErrorClass;
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::ports::provider::ProviderError;
@@ -22,7 +23,8 @@ pub struct Call {
 }
 
 /// Whether an answer from before will do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CacheUse {
     #[default]
     Use,

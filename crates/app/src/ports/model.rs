@@ -83,6 +83,9 @@ pub struct Completion {
     /// The version of the price table that the cost was taken from; absent if the model has no price there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prices: Option<String>,
+    /// An answer from before: nothing was paid for it this time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_cache: bool,
     /// Why this model was chosen, and which were passed over, for people.
     pub choice: String,
 }

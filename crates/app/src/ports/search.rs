@@ -12,6 +12,11 @@ pub trait Search: Send + Sync + 'static {
     /// The name that the provider has in the configuration.
     fn name(&self) -> &str;
 
+    /// True if asking again costs nothing, so that an answer need not be kept for a later attempt.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Returns the sources that speak about the query, best first. One without passages was not read: it has a URL, and
     /// the caller may fetch it.
     ///

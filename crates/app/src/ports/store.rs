@@ -242,6 +242,15 @@ pub trait LogWriter: Send {
     /// The last version of a stream; 0 if it has no events.
     async fn version(&mut self, stream: StreamId) -> Result<Version, StoreError>;
 
+    /// The last version of each stream; 0 if it has no events. One after the other, where a look costs little.
+    async fn versions(&mut self, streams: &[StreamId]) -> Result<Vec<Version>, StoreError> {
+        let mut versions = Vec::with_capacity(streams.len());
+        for stream in streams {
+            versions.push(self.version(*stream).await?);
+        }
+        Ok(versions)
+    }
+
     /// The owner of each key, if it has one.
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError>;
 

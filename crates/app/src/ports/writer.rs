@@ -1,6 +1,7 @@
 //! Writing an article from passages.
 
 use async_trait::async_trait;
+use quillwork_domain::payload::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::ports::provider::{Progress, ProviderError};
@@ -36,10 +37,43 @@ pub struct Article {
     pub sources: Vec<CitedSource>,
     /// How it was written, for example `extractive`.
     pub method: String,
-    /// The language model, if one was used.
+    /// The language model, if one was used, as its provider names it.
     pub model: Option<String>,
+    /// The name that the model's provider has in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// What the model was asked with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptRef>,
     /// What it cost, if a provider was paid.
     pub usage: Option<Usage>,
+    /// Why this is not the article that was asked for, if it is not: no model could write one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<String>,
+}
+
+impl Article {
+    /// The article as a substitute, which says so to its readers, too.
+    pub fn degraded_by(mut self, reason: &str) -> Self {
+        let at = self.markdown.find("\n\n").map_or(self.markdown.len(), |end| end + 2);
+        // One line, whatever the reason holds.
+        let line: Vec<&str> = reason.split_whitespace().collect();
+        let notice =
+            format!("> Degraded: a language model was to write this, and did not. {}\n\n", line.join(" "));
+        self.markdown.insert_str(at, &notice);
+        self.degraded = Some(reason.to_owned());
+        self
+    }
+}
+
+/// Which prompt was used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptRef {
+    pub name: String,
+    /// As its file says.
+    pub version: u32,
+    /// Of the whole file.
+    pub sha256: Sha256Digest,
 }
 
 /// A source that an article cites.
@@ -53,6 +87,27 @@ pub struct CitedSource {
     pub lines: Vec<[u32; 2]>,
     /// What the article takes from this source, word for word, white space folded.
     pub quotes: Vec<String>,
+}
+
+impl CitedSource {
+    /// The entry in the list of sources at the end of an article; `title` is the title as Markdown.
+    pub fn entry(&self, title: &str) -> String {
+        let place = match &self.location {
+            Location::Path(path) if path.contains('`') => format!("`` {path} ``"),
+            Location::Path(path) => format!("`{path}`"),
+            Location::Url(url) => format!("<{url}>"),
+        };
+        let mut ranges = self.lines.clone();
+        ranges.sort_unstable();
+        ranges.dedup();
+        let lines: Vec<String> = ranges
+            .iter()
+            .map(|[first, last]| if first == last { format!("{first}") } else { format!("{first}–{last}") })
+            .collect();
+        let word =
+            if matches!(ranges.as_slice(), [[first, last]] if first == last) { "line" } else { "lines" };
+        format!("{}. {title} — {place}, {word} {}", self.n, lines.join(", "))
+    }
 }
 
 /// Tokens as the provider counted them.

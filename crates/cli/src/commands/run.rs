@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use prometheus_client::registry::Registry;
 use quillwork_app::engine::{Caller, Submission};
 use quillwork_app::payload::unpack;
 use quillwork_app::ports::store::Entry;
@@ -18,6 +19,7 @@ use quillwork_domain::payload::Payload;
 use quillwork_domain::wire;
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use self::progress::Progress;
@@ -25,6 +27,7 @@ use crate::cli::Globals;
 use crate::config::Config;
 use crate::exit::{FAILED, INTERRUPTED, Usage};
 use crate::local::{Handlers, Local};
+use crate::outside::Outside;
 use crate::signals::Signals;
 use crate::storage::Storage;
 use crate::{logging, output};
@@ -42,6 +45,12 @@ pub(crate) struct Args {
     /// Folder to search; the documentation that comes with the binary if absent.
     #[arg(long, value_name = "DIR")]
     corpus: Option<String>,
+    /// Page to read instead of searching; may be given several times.
+    #[arg(long = "url", value_name = "URL")]
+    urls: Vec<String>,
+    /// Searches to ask, such as `corpus,wikipedia`; the configured ones if absent.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    search: Option<Vec<String>>,
     /// What the job goes through; the configured default if absent.
     #[arg(long)]
     pipeline: Option<String>,
@@ -67,7 +76,8 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
 
     let (storage, writer) = Storage::open(&config.settings).await?;
-    let local = Local::start(&config, &storage, writer, &Handlers::All).await?;
+    let outside = Outside::new(&config.settings, &storage, &mut Registry::default())?;
+    let local = Local::start(&config, &storage, writer, &outside, &Handlers::All).await?;
     let submission = submission(&local, &args)?;
     let job = submission.id;
     let ended = tokio::select! {
@@ -107,8 +117,7 @@ fn submission(local: &Local, args: &Args) -> Result<Submission, Usage> {
     check_topic(topic).map_err(|wrong| Usage(format!("the topic: {wrong}")))?;
     let wrong = |error: quillwork_app::catalog::NotInCatalog| Usage(error.to_string());
     let (pipeline, plan) = local.catalog.pipeline(args.pipeline.as_deref()).map_err(wrong)?;
-    let settings = args.max_words.map(|words| json!({ "generation": { "max_words": words } }));
-    let settings = settings.and_then(|settings| serde_json::value::to_raw_value(&settings).ok());
+    let settings = settings(args);
     if let Some(settings) = &settings {
         local.catalog.check_settings(pipeline, plan, settings).map_err(wrong)?;
     }
@@ -125,6 +134,26 @@ fn submission(local: &Local, args: &Args) -> Result<Submission, Usage> {
         request_digest: None,
     };
     Ok(Submission { id: JobId(Uuid::now_v7()), job: Arc::new(job) })
+}
+
+/// What the arguments say about stages; None if nothing.
+fn settings(args: &Args) -> Option<Box<RawValue>> {
+    let mut settings = serde_json::Map::new();
+    if let Some(words) = args.max_words {
+        settings.insert("generation".to_owned(), json!({ "max_words": words }));
+    }
+    let mut research = serde_json::Map::new();
+    if !args.urls.is_empty() {
+        research.insert("urls".to_owned(), json!(args.urls));
+    }
+    if let Some(search) = &args.search {
+        research.insert("search".to_owned(), json!(search));
+    }
+    if !research.is_empty() {
+        settings.insert("research".to_owned(), research.into());
+    }
+    let any = !settings.is_empty();
+    any.then(|| serde_json::value::to_raw_value(&settings).ok()).flatten()
 }
 
 /// Submits the job and shows what happens to it until it ends.
@@ -156,7 +185,7 @@ async fn follow(local: &Local, submission: Submission) -> anyhow::Result<Ended> 
                 return Ok(Ended::Failed(error.unwrap_or_default()));
             }
             (Phase::Cancelled, _) => return Ok(Ended::Failed("it was cancelled".to_owned())),
-            (Phase::New | Phase::Waiting { .. } | Phase::Running | Phase::Retrying { .. }, _) => {}
+            (Phase::New | Phase::Open, _) => {}
         }
         loop {
             tokio::select! {

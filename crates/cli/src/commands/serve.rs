@@ -18,6 +18,7 @@ use crate::exit::INTERRUPTED;
 use crate::local::{Handlers, Local, process_name};
 use crate::logging;
 use crate::open_files;
+use crate::outside::Outside;
 use crate::retention;
 use crate::signals::Signals;
 use crate::storage::Storage;
@@ -58,7 +59,17 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<u8> {
     };
 
     let (storage, writer) = Storage::open(settings).await?;
-    let mut local = Local::start(&config, &storage, writer, &roles.handlers).await?;
+    let mut registry = Registry::default();
+    let outside = Outside::new(settings, &storage, &mut registry)?;
+    let mut local = Local::start(&config, &storage, writer, &outside, &roles.handlers).await?;
+    // Ended with the process, wherever they are.
+    let mut attendants = JoinSet::new();
+    if roles.handlers != Handlers::None {
+        attendants.spawn(outside.warm_up());
+    }
+    if let Some(relay) = outside.relay(local.engine.drafts()) {
+        attendants.spawn(relay);
+    }
     let mut background = JoinSet::new();
     let stop_models = CancellationToken::new();
     let (draining, stop_http) = (CancellationToken::new(), CancellationToken::new());
@@ -89,16 +100,17 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<u8> {
     let mut http = JoinSet::new();
     if let Some(listener) = listener {
         let address = listener.local_addr().context("the listening socket has no address")?;
+        let http_metrics = HttpMetrics::register(&mut registry);
         let ops = Ops {
             engine: local.engine.clone(),
             models: models.clone(),
             reader: storage.reader.clone(),
-            registry: Arc::new(Registry::default()),
+            registry: Arc::new(registry),
             draining: draining.clone(),
             shutdown: stop_http.clone(),
         };
         let routes = match models.filter(|_| roles.api) {
-            Some(models) => router(api_state(settings, &local, models, ops)),
+            Some(models) => router(api_state(settings, &local, models, http_metrics, ops)),
             None => ops_router(ops),
         };
         let n_connections = settings.limits.connections as usize;
@@ -163,14 +175,18 @@ fn drain_delay(settings: &Settings, storage: &Storage) -> Duration {
     }
 }
 
-fn api_state(settings: &Settings, local: &Local, models: ReadModels, ops: Ops) -> ApiState {
-    let mut registry = Registry::default();
-    let metrics = HttpMetrics::register(&mut registry);
+fn api_state(
+    settings: &Settings,
+    local: &Local,
+    models: ReadModels,
+    metrics: HttpMetrics,
+    ops: Ops,
+) -> ApiState {
     let resources = Resources {
         models,
         catalog: local.catalog.clone(),
         metrics,
-        ops: Ops { registry: Arc::new(registry), ..ops },
+        ops,
         limits: Limits {
             body_bytes: settings.limits.body_bytes as usize,
             batch_body_bytes: settings.limits.batch_body_bytes as usize,

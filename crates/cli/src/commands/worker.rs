@@ -39,8 +39,8 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
 
 /// Every handler that is named must exist.
 fn check(settings: &Settings, names: &[String]) -> Result<(), Usage> {
-    let known: Vec<&str> = stages::handlers(settings).into_iter().map(|handler| handler.name).collect();
-    match names.iter().find(|name| !known.contains(&name.as_str())) {
+    let known = stages::names(settings);
+    match names.iter().find(|name| !known.contains(name)) {
         None => Ok(()),
         Some(name) => Err(Usage(format!(
             "--stages: there is no handler {name:?}; the handlers are: {}",

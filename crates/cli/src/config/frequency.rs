@@ -9,8 +9,6 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::settings::StageSettings;
-
 /// So many per second, minute or hour; at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String", extend("pattern" = "^[0-9]+/(s|min|h)$", "examples" = ["5/s", "60/min", "100/h"]))]
@@ -84,17 +82,20 @@ impl<'de> Deserialize<'de> for Frequency {
     }
 }
 
-impl StageSettings {
-    /// The rate with its burst; an error names the key and says what is accepted.
-    pub(crate) fn start_rate(&self) -> Result<Option<Rate>, (&'static str, String)> {
-        let Some(Frequency { count, unit }) = self.rate else {
-            return match self.burst {
+impl Frequency {
+    /// A rate with its burst; an error names the member and says what is accepted.
+    pub(crate) fn rate(
+        rate: Option<Self>,
+        burst: Option<u32>,
+    ) -> Result<Option<Rate>, (&'static str, String)> {
+        let Some(Self { count, unit }) = rate else {
+            return match burst {
                 Some(_) => Err(("burst", "there is no rate that it could belong to".to_owned())),
                 None => Ok(None),
             };
         };
         // Several at once where one at a time would be more often than a timer can tell apart.
-        let burst = self.burst.unwrap_or_else(|| (count / unit.seconds() / 10).max(1));
+        let burst = burst.unwrap_or_else(|| (count / unit.seconds() / 10).max(1));
         let rate = Rate::new(count, Duration::from_secs(unit.seconds().into()), burst);
         rate.map(Some).map_err(|error| match error {
             InvalidRate::Zero | InvalidRate::TooFast => ("rate", error.to_string()),
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     fn start_rate(rate: &str, burst: Option<u32>) -> Result<Option<Rate>, (&'static str, String)> {
-        StageSettings { rate: Some(rate.parse().unwrap()), burst, ..StageSettings::default() }.start_rate()
+        Frequency::rate(Some(rate.parse().unwrap()), burst)
     }
 
     #[test]

@@ -11,6 +11,8 @@ use toml::{Table, Value};
 
 use crate::config::error::{ConfigError, Place, did_you_mean};
 use crate::config::file::{line_of_key, read_file};
+use crate::config::frequency::Frequency;
+use crate::config::secret::{HIDDEN, is_secret};
 use crate::config::settings::Settings;
 use crate::exit::Usage;
 use crate::stages;
@@ -102,6 +104,11 @@ fn finish(mut values: BTreeMap<String, (Value, Origin)>) -> Result<Config, Confi
             key: error.path().to_string(),
             reason: error.inner().message().to_owned(),
         })?;
+    for (key, (value, _)) in &mut values {
+        if is_secret(key) {
+            *value = Value::String(HIDDEN.to_owned());
+        }
+    }
     // From here on only the connection knows the password.
     if let (Some(url), Some((value, _))) = (&settings.redis, values.get_mut("redis")) {
         *value = Value::String(url.to_string());
@@ -117,18 +124,23 @@ fn finish(mut values: BTreeMap<String, (Value, Origin)>) -> Result<Config, Confi
         ));
     }
     check_handlers(&config, &plans)?;
+    let outside = config.settings.check_searches().and_then(|()| config.settings.check_models());
+    outside.map_err(|(key, reason)| config.wrong(&key, reason))?;
     for (handler, stage) in &config.settings.stages {
-        stage
-            .start_rate()
+        Frequency::rate(stage.rate, stage.burst)
             .map_err(|(name, reason)| config.wrong(&format!("stages.{handler}.{name}"), reason))?;
+        if let Some(http) = &stage.http {
+            http.endpoint(handler)
+                .map_err(|(name, reason)| config.wrong(&format!("stages.{handler}.http.{name}"), reason))?;
+        }
     }
     Ok(config)
 }
 
 /// Every handler that is named must exist.
 fn check_handlers(config: &Config, plans: &BTreeMap<String, Plan>) -> Result<(), ConfigError> {
-    let known: Vec<&str> =
-        stages::handlers(&config.settings).into_iter().map(|handler| handler.name).collect();
+    let known = stages::names(&config.settings);
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let check = |key: String, handler: &str| {
         if known.contains(&handler) {
             return Ok(());
@@ -171,9 +183,13 @@ impl Config {
         )))
     }
 
-    /// An error about a value of the effective configuration.
+    /// An error about a value of the effective configuration. One that is missing is missed where its neighbours are.
     pub(crate) fn wrong(&self, key: &str, reason: String) -> ConfigError {
-        let place = match self.values.get(key).map(|(_, origin)| origin) {
+        let table = key.rsplit_once('.').map(|(table, _)| format!("{table}."));
+        let neighbour =
+            || self.values.iter().find(|(key, _)| table.as_ref().is_some_and(|table| key.starts_with(table)));
+        let set = self.values.get_key_value(key).or_else(neighbour);
+        let place = match set.map(|(_, (_, origin))| origin) {
             Some(Origin::File(path)) => {
                 let line = std::fs::read_to_string(path).ok().and_then(|text| line_of_key(&text, key));
                 match line {
@@ -221,6 +237,8 @@ fn known_keys(defaults: &BTreeMap<String, (Value, Origin)>) -> Vec<String> {
     let optional = [
         "store",
         "corpus",
+        "prompts",
+        "fetch.contact",
         "redis",
         "log_format",
         "health_listen",

@@ -7,11 +7,16 @@ use std::path::PathBuf;
 
 use quillwork_providers::redis_server::RedisUrl;
 use schemars::JsonSchema;
-use serde::de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Frequency, RetentionSettings, Span};
+use crate::config::cache::CacheSettings;
+use crate::config::fetch::FetchSettings;
+use crate::config::models::{ModelSettings, PriceSettings};
+use crate::config::pipelines::PipelineSettings;
+use crate::config::search::{ResearchSettings, Searches};
+use crate::config::{Frequency, HttpStageSettings, RetentionSettings, Span};
 
 /// The settings of Quillwork. Relative paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -19,7 +24,6 @@ use crate::config::{Frequency, RetentionSettings, Span};
 pub(crate) struct Settings {
     /// The folder that holds everything this process keeps. One process owns it.
     #[serde(deserialize_with = "folder")]
-    #[schemars(length(min = 1))]
     pub(crate) data_dir: PathBuf,
     /// Where the log is kept: absent or `sqlite` for a file in the data directory, or the URL of a PostgreSQL database such
     /// as `postgres://user:password@host/database`, which processes share.
@@ -59,6 +63,17 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) postgres: PostgresSettings,
     pub(crate) retention: RetentionSettings,
+    pub(crate) research: ResearchSettings,
+    pub(crate) fetch: FetchSettings,
+    pub(crate) cache: CacheSettings,
+    pub(crate) prices: PriceSettings,
+    /// The folder of prompts for language models, `<name>.md` each, beside and before the one that comes with the binary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prompts: Option<PathBuf>,
+    /// By name: where research searches beside the corpus.
+    pub(crate) search: Searches,
+    /// By name: who writes.
+    pub(crate) models: BTreeMap<String, ModelSettings>,
     /// By handler: how many of its stages run at once, and how often they start.
     pub(crate) stages: BTreeMap<String, StageSettings>,
     /// By name: what a job goes through.
@@ -146,7 +161,7 @@ impl Default for PostgresSettings {
 }
 
 /// One stage handler in this process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StageSettings {
     /// How many stages of this handler run at once in a process.
@@ -161,103 +176,15 @@ pub(crate) struct StageSettings {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_positive")]
     #[schemars(with = "u32", range(min = 1))]
     pub(crate) burst: Option<u32>,
-}
-
-/// One pipeline.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PipelineSettings {
-    /// In order.
-    pub(crate) stages: Vec<PipelineStage>,
-}
-
-/// A stage of a pipeline: the name of a handler, or a table.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum PipelineStage {
-    Handler(String),
-    Table(StageTable),
-}
-
-/// A stage of a pipeline with its policy.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StageTable {
-    /// Unique in the pipeline; absent for the handler's name.
+    /// The service that does its stages; a handler that has one exists by that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) name: Option<String>,
-    pub(crate) handler: String,
-    /// How many times the stage may fail by its own fault before the job fails.
-    #[serde(default = "max_attempts", deserialize_with = "positive")]
-    #[schemars(range(min = 1))]
-    pub(crate) max_attempts: u32,
-    /// An attempt that takes longer is stopped and counts as failed.
-    #[serde(default = "timeout")]
-    pub(crate) timeout: Span,
-    #[serde(default)]
-    pub(crate) backoff: BackoffSettings,
-    /// How many times a provider may turn the stage away for its rate.
-    #[serde(default = "max_rate_limited")]
-    pub(crate) max_rate_limited: u32,
-    /// How many times a worker may be lost while it holds the stage.
-    #[serde(default = "max_lost")]
-    pub(crate) max_lost: u32,
-}
-
-impl StageTable {
-    /// The default policy.
-    pub(crate) fn of(handler: &str) -> Self {
-        Self {
-            name: None,
-            handler: handler.to_owned(),
-            max_attempts: max_attempts(),
-            timeout: timeout(),
-            backoff: BackoffSettings::default(),
-            max_rate_limited: max_rate_limited(),
-            max_lost: max_lost(),
-        }
-    }
-}
-
-fn max_attempts() -> u32 {
-    3
-}
-
-fn timeout() -> Span {
-    Span::millis(5 * 60_000)
-}
-
-fn max_rate_limited() -> u32 {
-    100
-}
-
-fn max_lost() -> u32 {
-    20
-}
-
-/// Waits between attempts: a random share of `initial * factor^(n-1)`, at most `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct BackoffSettings {
-    pub(crate) initial: Span,
-    #[serde(deserialize_with = "positive")]
-    #[schemars(range(min = 1))]
-    pub(crate) factor: u32,
-    pub(crate) max: Span,
-}
-
-impl Default for BackoffSettings {
-    fn default() -> Self {
-        Self { initial: Span::millis(1_000), factor: 2, max: Span::millis(60_000) }
-    }
+    #[schemars(with = "HttpStageSettings")]
+    pub(crate) http: Option<HttpStageSettings>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let concurrency = |n| StageSettings { concurrency: Some(n), ..StageSettings::default() };
-        let pipeline = |handlers: &[&str]| PipelineSettings {
-            stages: handlers.iter().map(|handler| PipelineStage::Handler((*handler).to_owned())).collect(),
-        };
         Self {
             data_dir: "./quillwork-data".into(),
             store: None,
@@ -274,14 +201,23 @@ impl Default for Settings {
             limits: Limits::default(),
             postgres: PostgresSettings::default(),
             retention: RetentionSettings::default(),
+            research: ResearchSettings::default(),
+            fetch: FetchSettings::default(),
+            cache: CacheSettings::default(),
+            prices: PriceSettings::default(),
+            prompts: None,
+            search: Searches::default(),
+            models: BTreeMap::new(),
             stages: BTreeMap::from([
                 ("research".into(), concurrency(4)),
                 ("generation".into(), concurrency(4)),
+                ("quality".into(), concurrency(4)),
+                ("seo".into(), concurrency(4)),
                 ("echo".into(), concurrency(768)),
             ]),
             pipelines: BTreeMap::from([
-                ("article".into(), pipeline(&["research", "generation"])),
-                ("echo".into(), pipeline(&["echo", "echo"])),
+                ("article".into(), PipelineSettings::article()),
+                ("echo".into(), PipelineSettings::echo()),
             ]),
         }
     }
@@ -298,32 +234,7 @@ fn is_postgres(store: &str) -> bool {
     store.starts_with("postgres://") || store.starts_with("postgresql://")
 }
 
-impl<'de> Deserialize<'de> for PipelineStage {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Written out because an untagged enum forgets what was wrong with the table.
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = PipelineStage;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(
-                    "the name of a handler, or a table such as { handler = \"research\", timeout = \"5m\" }",
-                )
-            }
-
-            fn visit_str<E>(self, handler: &str) -> Result<Self::Value, E> {
-                Ok(PipelineStage::Handler(handler.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                StageTable::deserialize(MapAccessDeserializer::new(map)).map(PipelineStage::Table)
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-fn positive<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + Display + PartialOrd>(
+pub(super) fn positive<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + Display + PartialOrd>(
     deserializer: D,
 ) -> Result<N, D::Error> {
     let number = N::deserialize(deserializer)?;
@@ -334,7 +245,7 @@ fn positive<'de, D: Deserializer<'de>, N: Deserialize<'de> + Default + Display +
     }
 }
 
-fn some_positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(super) fn some_positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     positive(deserializer).map(Some)
 }
 

@@ -15,18 +15,23 @@ use uuid::Uuid;
 
 /// What makes a job happen, in order.
 pub(crate) fn commands() -> Vec<(&'static str, Command)> {
-    let start = || Command::StartStage { worker: "worker".into(), at: Timestamp::from_millis(1) };
+    let start = |stage| Command::StartStage {
+        stage: StageIndex(stage),
+        worker: "worker".into(),
+        at: Timestamp::from_millis(1),
+    };
     let complete = |stage| Command::CompleteStage {
         stage: StageIndex(stage),
         attempt: Attempt(1),
         output: kilobyte(),
         usage: None,
+        rework: None,
     };
     vec![
         ("submit", Command::Submit(Arc::new(submission()))),
-        ("start", start()),
+        ("start", start(0)),
         ("complete", complete(0)),
-        ("start again", start()),
+        ("start again", start(1)),
         ("complete the last", complete(1)),
     ]
 }
@@ -86,6 +91,7 @@ fn submission() -> JobSubmitted {
         backoff: Backoff { initial_ms: 1_000, factor: 2, max_ms: 60_000 },
         max_rate_limited: 100,
         max_lost: 20,
+        beside_previous: false,
     };
     JobSubmitted {
         topic: "x".repeat(120),

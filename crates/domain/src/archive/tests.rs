@@ -33,6 +33,7 @@ fn submitted() -> Event {
         backoff: Backoff { initial_ms: 1, factor: 2, max_ms: 10 },
         max_rate_limited: 1,
         max_lost: 1,
+        beside_previous: false,
     };
     Event::JobSubmitted(Arc::new(JobSubmitted {
         topic: "Topic".into(),
@@ -71,6 +72,7 @@ fn completed() -> Vec<Event> {
             attempt: Attempt(2),
             output,
             usage: None,
+            rework: None,
         }),
         Event::JobCompleted(JobCompleted {}),
     ]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::Attempt;
-use crate::job::{ErrorClass, JobSubmitted, Spent, Usage};
+use crate::job::{ErrorClass, JobSubmitted, Rework, Spent, Usage};
 use crate::payload::Payload;
 use crate::plan::{Jitter, StageIndex};
 use crate::time::Timestamp;
@@ -14,12 +14,18 @@ use crate::time::Timestamp;
 pub enum Command {
     /// Create the job.
     Submit(Arc<JobSubmitted>),
-    /// Hand the waiting stage to a worker.
-    StartStage { worker: Arc<str>, at: Timestamp },
+    /// Hand a waiting stage to a worker.
+    StartStage { stage: StageIndex, worker: Arc<str>, at: Timestamp },
     /// Keep a finished step.
     RecordStep { stage: StageIndex, attempt: Attempt, key: String, output: Payload, spent: Option<Spent> },
     /// Keep a stage's result.
-    CompleteStage { stage: StageIndex, attempt: Attempt, output: Payload, usage: Option<Usage> },
+    CompleteStage {
+        stage: StageIndex,
+        attempt: Attempt,
+        output: Payload,
+        usage: Option<Usage>,
+        rework: Option<Rework>,
+    },
     /// Report that an attempt failed.
     FailStage {
         stage: StageIndex,
@@ -35,6 +41,6 @@ pub enum Command {
     Cancel { reason: Option<String> },
     /// Set a failed or cancelled job going again.
     Retry,
-    /// Give up a job that no worker can ever run.
-    Abandon { class: ErrorClass, message: String },
+    /// Give up a job of which no worker can ever run `stage`.
+    Abandon { stage: StageIndex, class: ErrorClass, message: String },
 }

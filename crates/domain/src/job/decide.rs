@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::id::Attempt;
 use crate::job::failure::Cost;
+use crate::job::rounds::end_of_group;
 use crate::job::{
-    Command, ErrorClass, Event, Job, JobCancelled, JobCompleted, JobError, JobFailed, JobRetried, Phase,
-    Rejection, StageCompleted, StageFailed, StageStarted, Status, StepRecorded,
+    Command, ErrorClass, Event, Job, JobCancelled, JobError, JobFailed, JobRetried, Phase, Rejection,
+    StageCompleted, StageFailed, StagePhase, StageStarted, StageState, Status, StepRecorded,
 };
 use crate::plan::{Jitter, PlannedStage, StageIndex};
 use crate::time::Timestamp;
@@ -25,54 +26,57 @@ pub fn decide(job: &Job, command: Command) -> Result<Vec<Event>, Rejection> {
             Some(_) => Err(Rejection::AlreadySubmitted),
         };
     }
-    let Some(current) = job.current() else {
+    let Some(current) = job.planned(job.current()) else {
         return Err(Rejection::NotFound);
     };
     match command {
         // Handled above.
         Command::Submit(_) => Ok(vec![]),
-        Command::StartStage { worker, at } => {
-            let due = match job.phase {
-                Phase::Waiting { run_at } => run_at.is_none_or(|run_at| run_at <= at),
-                Phase::Retrying { retry_at } => retry_at <= at,
-                Phase::New | Phase::Running | Phase::Completed | Phase::Failed | Phase::Cancelled => false,
+        Command::StartStage { stage, worker, at } => {
+            let (Some(state), Some(planned)) = (job.stage(stage), job.planned(stage)) else {
+                return Err(Rejection::NothingToStart);
+            };
+            let due = match state.phase {
+                StagePhase::Waiting { run_at } => run_at.is_none_or(|run_at| run_at <= at),
+                StagePhase::Retrying { retry_at } => retry_at <= at,
+                StagePhase::Pending | StagePhase::Running | StagePhase::Done | StagePhase::Stopped => false,
             };
             if !due {
                 return Err(Rejection::NothingToStart);
             }
             Ok(vec![Event::StageStarted(StageStarted {
-                stage: current.name.clone(),
-                attempt: job.attempt.next(),
+                stage: planned.name.clone(),
+                attempt: state.attempt.next(),
                 worker: worker.as_ref().to_owned(),
             })])
         }
         Command::RecordStep { stage, attempt, key, output, spent } => match hold(job, stage, attempt)? {
             Hold::Lost => Ok(vec![]),
-            Hold::Held if job.steps.iter().any(|step| step.key == key) => Ok(vec![]),
-            Hold::Held if job.steps.len() >= MAX_STEPS => Err(Rejection::TooManySteps(MAX_STEPS)),
-            Hold::Held => {
-                let stage = current.name.clone();
+            Hold::Held(state, _) if state.steps.iter().any(|step| step.key == key) => Ok(vec![]),
+            Hold::Held(state, _) if state.steps.len() >= MAX_STEPS => Err(Rejection::TooManySteps(MAX_STEPS)),
+            Hold::Held(_, planned) => {
+                let stage = planned.name.clone();
                 Ok(vec![Event::StepRecorded(StepRecorded { stage, attempt, step_key: key, output, spent })])
             }
         },
-        Command::CompleteStage { stage, attempt, output, usage } => match hold(job, stage, attempt)? {
-            Hold::Lost => Ok(vec![]),
-            Hold::Held => {
-                let completed = StageCompleted { stage: current.name.clone(), attempt, output, usage };
-                let mut events = vec![Event::StageCompleted(completed)];
-                let has_next = job.submitted.as_ref().is_some_and(|job| job.plan.get(stage.next()).is_some());
-                if !has_next {
-                    events.push(Event::JobCompleted(JobCompleted {}));
+        Command::CompleteStage { stage, attempt, output, usage, rework } => {
+            match hold(job, stage, attempt)? {
+                Hold::Lost => Ok(vec![]),
+                Hold::Held(_, planned) => {
+                    let end = end_of_group(job, stage, attempt, rework.as_ref());
+                    let stage = planned.name.clone();
+                    let completed =
+                        Event::StageCompleted(StageCompleted { stage, attempt, output, usage, rework });
+                    Ok(std::iter::once(completed).chain(end).collect())
                 }
-                Ok(events)
             }
-        },
+        }
         Command::FailStage { stage, attempt, class, message, retry_after, jitter, at } => {
             match hold(job, stage, attempt)? {
                 Hold::Lost => Ok(vec![]),
-                Hold::Held => {
-                    let retry_at = retry(job, current, class, retry_after, jitter).map(|wait| at.plus(wait));
-                    Ok(fail(current, attempt, class, message, retry_at))
+                Hold::Held(state, planned) => {
+                    let wait = retry(state, planned, class, retry_after, jitter);
+                    Ok(fail(planned, attempt, class, message, wait.map(|wait| at.plus(wait))))
                 }
             }
         }
@@ -80,21 +84,26 @@ pub fn decide(job: &Job, command: Command) -> Result<Vec<Event>, Rejection> {
             Phase::Cancelled => Ok(vec![]),
             Phase::Completed => Err(Rejection::NotCancellable(Status::Completed)),
             Phase::Failed => Err(Rejection::NotCancellable(Status::Failed)),
-            Phase::New | Phase::Waiting { .. } | Phase::Running | Phase::Retrying { .. } => {
-                Ok(vec![Event::JobCancelled(JobCancelled { reason })])
-            }
+            Phase::New | Phase::Open => Ok(vec![Event::JobCancelled(JobCancelled { reason })]),
         },
         Command::Retry => match job.phase {
             Phase::Failed | Phase::Cancelled => {
-                Ok(vec![Event::JobRetried(JobRetried { stage: current.name.clone() })])
+                let first =
+                    job.to_retry().first().copied().and_then(|place| job.planned(StageIndex::at(place)));
+                let stage = first.unwrap_or(current).name.clone();
+                Ok(vec![Event::JobRetried(JobRetried { stage })])
             }
             Phase::Completed => Err(Rejection::NotRetryable(Status::Completed)),
-            Phase::Running => Err(Rejection::NotRetryable(Status::Running)),
-            Phase::Retrying { .. } => Err(Rejection::NotRetryable(Status::Retrying)),
-            Phase::New | Phase::Waiting { .. } => Err(Rejection::NotRetryable(Status::Queued)),
+            // Whatever time it is: of an open job it only matters whether it has begun.
+            Phase::New | Phase::Open => {
+                Err(Rejection::NotRetryable(job.status(Timestamp::MAX).unwrap_or(Status::Queued)))
+            }
         },
-        Command::Abandon { class, message } if !job.is_terminal() => {
-            let error = JobError { class, message, stage: current.name.clone(), attempt: job.attempt };
+        Command::Abandon { stage, class, message } if !job.is_terminal() => {
+            let stage = job.open().find(|open| *open == stage).unwrap_or_else(|| job.current());
+            let name = job.planned(stage).unwrap_or(current).name.clone();
+            let attempt = job.stage(stage).map(|stage| stage.attempt).unwrap_or_default();
+            let error = JobError { class, message, stage: name, attempt };
             Ok(vec![Event::JobFailed(JobFailed { error })])
         }
         Command::Abandon { .. } => Ok(vec![]),
@@ -102,24 +111,27 @@ pub fn decide(job: &Job, command: Command) -> Result<Vec<Event>, Rejection> {
 }
 
 /// Whether a worker's attempt still counts.
-enum Hold {
-    Held,
-    /// The attempt was real and is over: finished, lost to another worker, or its job has ended.
+enum Hold<'a> {
+    Held(&'a StageState, &'a PlannedStage),
+    /// The attempt was real and is over: finished, lost to another worker, or its job has ended or gone back.
     Lost,
 }
 
-fn hold(job: &Job, stage: StageIndex, attempt: Attempt) -> Result<Hold, Rejection> {
-    let started = stage < job.stage || (stage == job.stage && attempt <= job.attempt && attempt.0 > 0);
-    if !started {
-        return Err(Rejection::UnknownAttempt(attempt));
+fn hold(job: &Job, stage: StageIndex, attempt: Attempt) -> Result<Hold<'_>, Rejection> {
+    let unknown = Rejection::UnknownAttempt(attempt);
+    let (Some(state), Some(planned)) = (job.stage(stage), job.planned(stage)) else {
+        return Err(unknown);
+    };
+    if attempt.0 == 0 || attempt > state.attempt {
+        return Err(unknown);
     }
-    let held = job.phase == Phase::Running && stage == job.stage && attempt == job.attempt;
-    Ok(if held { Hold::Held } else { Hold::Lost })
+    let held = !job.is_terminal() && state.phase == StagePhase::Running && attempt == state.attempt;
+    Ok(if held { Hold::Held(state, planned) } else { Hold::Lost })
 }
 
 /// How long to wait before the next attempt; None if there is none.
 fn retry(
-    job: &Job,
+    state: &StageState,
     planned: &PlannedStage,
     class: ErrorClass,
     retry_after: Option<Duration>,
@@ -128,17 +140,17 @@ fn retry(
     let asked = retry_after.unwrap_or_default();
     match class.cost() {
         Cost::Attempt => {
-            let failures = job.failures.saturating_add(1);
+            let failures = state.failures.saturating_add(1);
             (failures < planned.max_attempts).then(|| planned.backoff.delay(failures, jitter).max(asked))
         }
         Cost::Patience => {
-            let rate_limits = job.rate_limits.saturating_add(1);
+            let rate_limits = state.rate_limits.saturating_add(1);
             (rate_limits <= planned.max_rate_limited)
                 .then(|| planned.backoff.delay(rate_limits, jitter).max(asked))
         }
         Cost::Worker => {
             // The first loss is most likely a deploy or a crash that has nothing to do with the job.
-            (job.losses < planned.max_lost).then(|| match job.losses {
+            (state.losses < planned.max_lost).then(|| match state.losses {
                 0 => Duration::ZERO,
                 losses => planned.backoff.delay(losses, jitter),
             })

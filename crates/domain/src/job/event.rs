@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::archive::JobsArchived;
+use crate::content::ContentEvent;
 use crate::id::Attempt;
 use crate::job::{ErrorClass, JobError};
 use crate::payload::{Payload, Sha256Digest};
@@ -26,10 +27,13 @@ pub enum Event {
     JobFailed(JobFailed),
     JobCancelled(JobCancelled),
     JobRetried(JobRetried),
+    StagesReopened(StagesReopened),
     /// Of the queues, and of no job.
     Queue(QueueEvent),
     /// Jobs left the log.
     Archive(JobsArchived),
+    /// Of the article of a job.
+    Content(ContentEvent),
 }
 
 impl Event {
@@ -43,8 +47,10 @@ impl Event {
             | Self::StageCompleted(_)
             | Self::StageFailed(_)
             | Self::JobRetried(_)
+            | Self::StagesReopened(_)
             | Self::Queue(_)
-            | Self::Archive(_) => false,
+            | Self::Archive(_)
+            | Self::Content(_) => false,
         }
     }
 }
@@ -123,7 +129,7 @@ pub struct Spent {
     pub prices: Option<String>,
 }
 
-/// The stage's one result.
+/// The stage's one result in this round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageCompleted {
     pub stage: String,
@@ -131,6 +137,18 @@ pub struct StageCompleted {
     pub output: Payload,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// The job is to go back; it does once all stages beside this one have their result, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rework: Option<Rework>,
+}
+
+/// A stage's wish that an earlier one runs again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rework {
+    /// The name or the handler of an earlier stage; of several with that handler, the nearest.
+    pub to: String,
+    /// What is to be better, for people; for stages it is in the output.
+    pub reason: String,
 }
 
 /// What an attempt consumed.
@@ -168,6 +186,16 @@ pub struct JobFailed {
 pub struct JobCancelled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A stage sent the job back: the group of `stage` and everything after it runs again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagesReopened {
+    /// The earliest stage that was asked for.
+    pub stage: String,
+    /// The number of the round that begins; the first was 1.
+    pub round: u32,
+    pub reason: String,
 }
 
 /// Somebody set a failed or cancelled job going again, at the stage where it stopped.

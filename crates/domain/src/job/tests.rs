@@ -1,5 +1,6 @@
-//! A plan of two stages, and words to speak of it.
+//! Plans of a few stages, and words to speak of them.
 
+mod groups;
 mod lifecycle;
 mod properties;
 
@@ -26,8 +27,8 @@ fn output(text: &str) -> Payload {
     Payload::inline(RawValue::from_string(format!("\"{text}\"")).unwrap()).unwrap()
 }
 
-fn plan() -> Plan {
-    let stage = |name: &str| PlannedStage {
+fn stage(name: &str) -> PlannedStage {
+    PlannedStage {
         name: name.into(),
         handler: "echo".into(),
         max_attempts: 3,
@@ -35,15 +36,23 @@ fn plan() -> Plan {
         backoff: Backoff { initial_ms: 100, factor: 2, max_ms: 1_000 },
         max_rate_limited: 5,
         max_lost: 2,
-    };
-    Plan::new(vec![stage("first"), stage("second")]).unwrap()
+        beside_previous: false,
+    }
+}
+
+fn beside(name: &str) -> PlannedStage {
+    PlannedStage { beside_previous: true, ..stage(name) }
 }
 
 fn submitted() -> Event {
+    submitted_with(vec![stage("first"), stage("second")])
+}
+
+fn submitted_with(stages: Vec<PlannedStage>) -> Event {
     Event::JobSubmitted(Arc::new(JobSubmitted {
         topic: "topic".into(),
         pipeline: "echo".into(),
-        plan: plan(),
+        plan: Plan::new(stages).unwrap(),
         settings: None,
         priority: 0,
         run_at: None,

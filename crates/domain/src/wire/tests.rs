@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::archive::{ArchiveFile, ArchivedJob, JobsArchived, Run, StageTally};
+use crate::content::{ContentRated, ContentViewed, Rater};
 use crate::id::{Attempt, JobId, Position};
 use crate::job::{
-    ErrorClass, JobCancelled, JobCompleted, JobError, JobFailed, JobRetried, JobSubmitted, StageCompleted,
-    StageFailed, StageStarted, Status, StepRecorded, Usage,
+    ErrorClass, JobCancelled, JobCompleted, JobError, JobFailed, JobRetried, JobSubmitted, Rework,
+    StageCompleted, StageFailed, StageStarted, StagesReopened, Status, StepRecorded, Usage,
 };
 use crate::payload::{BlobRef, Payload, Sha256Digest};
 use crate::plan::{Backoff, Plan, PlannedStage};
@@ -24,7 +25,7 @@ fn raw(json: &str) -> Box<RawValue> {
 }
 
 /// An event of each kind, in the order of [`KINDS`], with every member set.
-pub(crate) fn one_of_each() -> [Event; 13] {
+pub(crate) fn one_of_each() -> [Event; 16] {
     let stage = PlannedStage {
         name: "research".into(),
         handler: "research".into(),
@@ -33,6 +34,7 @@ pub(crate) fn one_of_each() -> [Event; 13] {
         backoff: Backoff { initial_ms: 1_000, factor: 2, max_ms: 60_000 },
         max_rate_limited: 100,
         max_lost: 20,
+        beside_previous: false,
     };
     let error = JobError {
         class: ErrorClass::NoSourcesFound,
@@ -69,6 +71,7 @@ pub(crate) fn one_of_each() -> [Event; 13] {
             attempt: Attempt(1),
             output: Payload::Blob(BlobRef { sha256: Sha256Digest::of(b"output"), bytes: 20_000 }),
             usage: Some(Usage { input_tokens: 12, output_tokens: 34 }),
+            rework: None,
         }),
         Event::StageFailed(StageFailed {
             stage: "research".into(),
@@ -111,6 +114,18 @@ pub(crate) fn one_of_each() -> [Event; 13] {
                 events: 6,
             }),
         }),
+        Event::StagesReopened(StagesReopened {
+            stage: "research".into(),
+            round: 2,
+            reason: "quality: two sentences have no source".into(),
+        }),
+        Event::Content(ContentEvent::Viewed(ContentViewed { count: 57 })),
+        Event::Content(ContentEvent::Rated(ContentRated {
+            stars: 4.try_into().unwrap(),
+            rater: Some(Rater::of(JobId(Uuid::from_u128(7)), "ann")),
+            idempotency_key: Some("rating-1".into()),
+            request_digest: Some(Sha256Digest::of(b"body")),
+        })),
     ]
 }
 
@@ -156,4 +171,27 @@ fn a_plan_from_before_a_limit_existed_gets_its_default() {
         unreachable!()
     };
     assert_eq!(job.plan.stages()[0].max_lost, 20);
+}
+
+/// The golden files are from before these members.
+#[test]
+fn members_that_were_added_later_are_written_only_if_they_say_something() {
+    let member = r#","rework":{"to":"generation","reason":"too short"}"#;
+    let frozen = std::fs::read_to_string(golden("StageCompleted", 1)).unwrap();
+    let newer = frozen.trim_end().strip_suffix('}').unwrap().to_owned() + member + "}";
+    let Event::StageCompleted(mut completed) =
+        decode_parts("StageCompleted", 1, frozen.trim_end().as_bytes()).unwrap()
+    else {
+        unreachable!()
+    };
+    completed.rework = Some(Rework { to: "generation".into(), reason: "too short".into() });
+    let event = Event::StageCompleted(completed);
+    assert_eq!(String::from_utf8(encode(&event).unwrap().data).unwrap(), newer);
+    assert_eq!(decode_parts("StageCompleted", 1, newer.as_bytes()).unwrap(), event);
+
+    let frozen = std::fs::read_to_string(golden("JobSubmitted", 1)).unwrap();
+    let newer = frozen.replace(r#""max_lost":20}"#, r#""max_lost":20,"beside_previous":true}"#);
+    assert_ne!(newer, frozen);
+    let event = decode_parts("JobSubmitted", 1, newer.as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(encode(&event).unwrap().data).unwrap(), newer.trim_end());
 }

@@ -87,7 +87,7 @@ async fn drop_unread(database: &Database) -> Result<(), ReadModelError> {
     // Who waits for no lock is part of no deadlock, which might end the query of a reader.
     const LOCK_ALL: &str = "
         LOCK TABLE {schema}.job_summary, {schema}.job_label, {schema}.job_timeline, {schema}.queues, {schema}.stats,
-                   {schema}.checkpoint
+                   {schema}.content_analytics, {schema}.content_rater, {schema}.checkpoint
         IN ACCESS EXCLUSIVE MODE NOWAIT";
     let mut tx = locked(database).await?;
     sqlx::raw_sql(database.sql(LOCK_ALL)).execute(&mut *tx).await?;
@@ -98,7 +98,9 @@ async fn drop_unread(database: &Database) -> Result<(), ReadModelError> {
 
 /// Lets the planner know what is in tables that were filled in one go.
 pub(crate) async fn analyze(database: &Database) -> Result<(), ReadModelError> {
-    const ANALYZE: &str = "ANALYZE {schema}.job_summary, {schema}.job_label, {schema}.job_timeline";
+    const ANALYZE: &str = "
+        ANALYZE {schema}.job_summary, {schema}.job_label, {schema}.job_timeline, {schema}.content_analytics,
+                {schema}.content_rater";
     sqlx::raw_sql(database.sql(ANALYZE)).execute(database.pool()).await?;
     Ok(())
 }

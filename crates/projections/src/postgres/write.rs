@@ -10,7 +10,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
 
-use super::{Database, Turn, text, to_i64};
+use super::{Database, Turn, content, text, to_i64};
 use crate::changes::{Changed, Changes, Checkpoint};
 use crate::job_row::{self, due_at, ended_at, outcome_code, status_code};
 use crate::job_summary::JobSummary;
@@ -86,7 +86,7 @@ pub(crate) async fn write(turn: &Turn, after: Checkpoint, changes: &Changes) -> 
 
 async fn write_all(turn: &Turn, after: Checkpoint, changes: &Changes) -> Result<(), ReadModelError> {
     let database = &turn.database;
-    let Changes { jobs, labels, timeline, removed, stats, queues, through } = changes;
+    let Changes { jobs, labels, timeline, removed, stats, queues, contents, through } = changes;
     let mut jobs: Vec<_> = jobs.values().filter_map(Changed::row).collect();
     // In the order of the table, so that new rows are appended.
     jobs.sort_unstable_by_key(|(job, _)| job.submitted_position);
@@ -123,6 +123,7 @@ async fn write_all(turn: &Turn, after: Checkpoint, changes: &Changes) -> Result<
         let queues: Vec<&QueueRow> = queues.values().collect();
         upsert_queues(&mut tx, database, &queues).await?;
     }
+    content::write(&mut tx, database, contents).await?;
     if !database.is_pooled() {
         let notify = sqlx::query("SELECT pg_notify($1, $2)")
             .bind(database.schema())
@@ -141,7 +142,9 @@ pub(crate) async fn reset(turn: &Turn, found: Checkpoint) -> Result<Checkpoint, 
     if !move_checkpoint(&mut tx, turn, (found, start)).await? {
         return Err(ReadModelError::CheckpointMoved { expected: found.position });
     }
-    const TRUNCATE: &str = "TRUNCATE {schema}.job_summary, {schema}.job_label, {schema}.job_timeline, {schema}.queues, {schema}.stats";
+    const TRUNCATE: &str = "
+        TRUNCATE {schema}.job_summary, {schema}.job_label, {schema}.job_timeline, {schema}.queues, {schema}.stats,
+                 {schema}.content_analytics, {schema}.content_rater";
     sqlx::raw_sql(database.sql(TRUNCATE)).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(start)
@@ -161,7 +164,7 @@ async fn move_checkpoint(
 }
 
 /// Returns how many rows were written.
-async fn run(
+pub(super) async fn run(
     tx: &mut PgConnection,
     database: &Database,
     query: Query<'_, Postgres, PgArguments>,
@@ -270,7 +273,7 @@ async fn upsert_queues(
     Ok(())
 }
 
-fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
+pub(super) fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(value).collect()
 }
 

@@ -5,6 +5,7 @@ use quillwork_domain::job::Status;
 use quillwork_domain::time::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::content;
 use crate::changes::{Changed, Changes, Checkpoint};
 use crate::job_row::{self, due_at, ended_at, outcome_code, status_code};
 use crate::job_summary::JobSummary;
@@ -49,7 +50,7 @@ pub(super) fn write(
     after: Checkpoint,
     changes: &Changes,
 ) -> Result<(), ReadModelError> {
-    let Changes { jobs, labels, timeline, removed, stats, queues, through } = changes;
+    let Changes { jobs, labels, timeline, removed, stats, queues, contents, through } = changes;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
 
     // First, so that a second projector finds out before it writes.
@@ -95,6 +96,7 @@ pub(super) fn write(
             row.version.0,
         ])?;
     }
+    content::write(&tx, contents)?;
     tx.commit()?;
     Ok(())
 }

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use quillwork_domain::content::{Rater, Stars};
 use quillwork_domain::id::JobId;
 use rusqlite::Connection;
 
 use crate::changes::{Changes, Checkpoint};
+use crate::content_analytics::ContentAnalytics;
 use crate::job_summary::JobSummary;
 use crate::queues::QueueRow;
 use crate::read_models::ReadModelError;
-use crate::sqlite::{INDEXES, Indexes, checkpoint, open_writer, query, row_of, write};
+use crate::sqlite::{INDEXES, Indexes, checkpoint, content, open_writer, query, row_of, write};
 
 /// None while it is lent to a thread, and for ever if that was not awaited.
 pub(crate) struct Writer(Option<Connection>);
@@ -39,6 +41,31 @@ impl Writer {
     /// By handler.
     pub(crate) async fn queues(&mut self) -> Result<Vec<QueueRow>, ReadModelError> {
         self.run(|connection| query::queue_rows(connection)).await
+    }
+
+    /// The rows of articles, in no order; those without a row are left out.
+    pub(crate) async fn contents(
+        &mut self,
+        ids: Vec<JobId>,
+    ) -> Result<Vec<ContentAnalytics>, ReadModelError> {
+        self.run(move |connection| {
+            let tx = connection.transaction()?;
+            ids.into_iter().filter_map(|id| content::row_of(&tx, id).transpose()).collect()
+        })
+        .await
+    }
+
+    /// How many stars raters gave articles, in no order; those that gave none are left out.
+    pub(crate) async fn stars(
+        &mut self,
+        raters: Vec<(JobId, Rater)>,
+    ) -> Result<Vec<((JobId, Rater), Stars)>, ReadModelError> {
+        self.run(move |connection| {
+            let tx = connection.transaction()?;
+            let stars = |key| content::stars_of(&tx, key).map(|stars| Some((key, stars?))).transpose();
+            raters.into_iter().filter_map(stars).collect()
+        })
+        .await
     }
 
     /// Writes rows and checkpoint, all or nothing, if the checkpoint is still `after`.

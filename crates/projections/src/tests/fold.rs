@@ -1,5 +1,6 @@
 use proptest::prelude::*;
-use quillwork_domain::job::{ErrorClass, Status};
+use quillwork_domain::id::Attempt;
+use quillwork_domain::job::{ErrorClass, StagePhase, Status};
 use quillwork_domain::time::Timestamp;
 
 use super::history::{History, Step, histories, job_id};
@@ -77,6 +78,12 @@ fn every_attempt_has_its_row() {
     assert_eq!(timeline, [(0, 1, "lost", true), (0, 2, "completed", true), (1, 1, "cancelled", true)]);
 }
 
+/// The attempts that the timeline shows as running.
+fn running(row: &JobSummary) -> Vec<(u32, Attempt)> {
+    let running = crate::job_timeline::running(row);
+    running.into_iter().map(|attempt| (attempt.stage_index, attempt.attempt)).collect()
+}
+
 proptest! {
     #[test]
     fn rows_agree_with_the_domain(history in histories(80)) {
@@ -89,11 +96,16 @@ proptest! {
             };
             let row = row.at(now);
             prop_assert_eq!(Some(row.status), job.status(now));
-            prop_assert_eq!(row.stage.as_deref(), job.current().map(|stage| stage.name.as_str()));
-            prop_assert_eq!(row.attempt, job.attempt);
+            let current = job.current();
+            prop_assert_eq!(row.stage.as_deref(), job.planned(current).map(|stage| stage.name.as_str()));
+            prop_assert_eq!(row.round, job.round);
+            prop_assert_eq!(running(&row), job.open().filter(|stage| {
+                job.stage(*stage).unwrap().phase == StagePhase::Running
+            }).map(|stage| (u32::from(stage.0), job.stage(stage).unwrap().attempt)).collect::<Vec<_>>());
+            prop_assert_eq!(row.attempt, job.stage(current).unwrap().attempt);
             prop_assert_eq!(row.version, job.version);
             prop_assert_eq!(&row.error, &job.error);
-            prop_assert_eq!(row.progress.done as usize, job.outputs.len());
+            prop_assert_eq!(row.progress.done as usize, job.n_done());
             prop_assert_eq!(row.finished_at.is_some(), row.status.is_terminal());
         }
     }

@@ -8,11 +8,14 @@ use proptest::prelude::*;
 use quillwork_app::ports::store::{Entry, Head};
 use quillwork_domain::archive::{Candidate, Run, archive};
 use quillwork_domain::chain;
+use quillwork_domain::content::{self, ContentCommand, ContentRated, Rater};
 use quillwork_domain::envelope::{Meta, Recorded};
 use quillwork_domain::id::{JobId, Position, StreamId, Version};
-use quillwork_domain::job::{Command, ErrorClass, Event, Job, JobSubmitted, Usage, decide, evolve};
+use quillwork_domain::job::{
+    Command, ErrorClass, Event, Job, JobSubmitted, Phase, Rework, Usage, decide, evolve,
+};
 use quillwork_domain::payload::Payload;
-use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage};
+use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage, StageIndex};
 use quillwork_domain::queue::{self, QueueCommand, Queues};
 use quillwork_domain::time::Timestamp;
 use quillwork_domain::wire;
@@ -24,10 +27,15 @@ use super::log::MemoryLog;
 /// What happens next, to which job.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Submit { run_at: Option<i64>, labels: bool },
+    Submit {
+        run_at: Option<i64>,
+        labels: bool,
+    },
     Start,
     Record,
     Complete,
+    /// Completes with the wish to go back to a stage.
+    SendBack(u8),
     Fail(ErrorClass),
     Cancel,
     Retry,
@@ -44,6 +52,8 @@ pub(crate) struct History {
     pub(crate) left: Vec<Entry>,
     runs: Vec<Run>,
     n_archives: u64,
+    /// The versions of the streams of articles.
+    articles: BTreeMap<JobId, Version>,
     now: i64,
 }
 
@@ -60,6 +70,8 @@ pub(crate) fn submission(n_stages: usize, run_at: Option<i64>, labels: bool) -> 
         backoff: Backoff { initial_ms: 10, factor: 2, max_ms: 100 },
         max_rate_limited: 1,
         max_lost: 1,
+        // The last two of three.
+        beside_previous: name == 2,
     };
     let labels = if labels { BTreeMap::from([("team".into(), "blue".into())]) } else { BTreeMap::new() };
     JobSubmitted {
@@ -79,6 +91,21 @@ pub(crate) fn payload() -> Payload {
     Payload::inline(RawValue::from_string(r#"{"x":1}"#.into()).unwrap()).unwrap()
 }
 
+/// What an `seo` stage gives an article.
+pub(crate) fn seo(score: i64) -> Payload {
+    let json = format!(r#"{{"kind":"seo","score":{score}.5,"checks":[]}}"#);
+    Payload::inline(RawValue::from_string(json).unwrap()).unwrap()
+}
+
+pub(crate) fn view(count: u64) -> ContentCommand {
+    ContentCommand::View { count }
+}
+
+pub(crate) fn rate(stars: u64, rater: Option<Rater>) -> ContentCommand {
+    let stars = stars.try_into().unwrap();
+    ContentCommand::Rate(ContentRated { stars, rater, idempotency_key: None, request_digest: None })
+}
+
 impl History {
     /// Gives the command that `step` stands for; a refused one changes nothing.
     pub(crate) fn step(&mut self, id: JobId, step: Step) {
@@ -89,7 +116,17 @@ impl History {
         self.now += 7;
         let at = Timestamp::from_millis(self.now);
         let job = self.jobs.entry(id).or_default().clone();
-        let (stage, attempt) = (job.stage, job.attempt);
+        // What has been started goes on, or starts, in turn.
+        let open: Vec<StageIndex> = job.open().collect();
+        let stage = open.get(self.now as usize % open.len().max(1)).copied().unwrap_or(job.current());
+        let attempt = job.stage(stage).map(|stage| stage.attempt).unwrap_or_default();
+        let complete = |rework| Command::CompleteStage {
+            stage,
+            attempt,
+            output: if self.now % 3 == 0 { seo(self.now) } else { payload() },
+            usage: Some(Usage { input_tokens: 3, output_tokens: 5 }),
+            rework,
+        };
         let command = match step {
             Step::Submit { run_at, labels } => Command::Submit(Arc::new(submission(
                 1 + usize::from(id.0.as_bytes()[15] % 3),
@@ -98,7 +135,7 @@ impl History {
             ))),
             // Late enough for every backoff.
             Step::Start => {
-                Command::StartStage { worker: "worker-1".into(), at: at.plus(Duration::from_secs(9)) }
+                Command::StartStage { stage, worker: "worker-1".into(), at: at.plus(Duration::from_secs(9)) }
             }
             Step::Record => Command::RecordStep {
                 stage,
@@ -107,12 +144,10 @@ impl History {
                 output: payload(),
                 spent: None,
             },
-            Step::Complete => Command::CompleteStage {
-                stage,
-                attempt,
-                output: payload(),
-                usage: Some(Usage { input_tokens: 3, output_tokens: 5 }),
-            },
+            Step::Complete => complete(None),
+            Step::SendBack(to) => {
+                complete(Some(Rework { to: format!("stage-{to}"), reason: "not good".into() }))
+            }
             Step::Fail(class) => Command::FailStage {
                 stage,
                 attempt,
@@ -125,7 +160,7 @@ impl History {
             Step::Cancel => Command::Cancel { reason: None },
             Step::Retry => Command::Retry,
             Step::Abandon => {
-                Command::Abandon { class: ErrorClass::UnknownHandler, message: "nobody can".into() }
+                Command::Abandon { stage, class: ErrorClass::UnknownHandler, message: "nobody can".into() }
             }
         };
         let mut job = job;
@@ -143,6 +178,21 @@ impl History {
         for event in queue::decide(&self.queues, command) {
             self.queues = queue::evolve(std::mem::take(&mut self.queues), &event);
             self.record(StreamId::Queues, self.queues.version, Event::Queue(event));
+        }
+    }
+
+    /// A reader does something with the article of a job, if there is one or was.
+    pub(crate) fn note(&mut self, id: JobId, command: ContentCommand) {
+        let is_completed = self.jobs.get(&id).is_some_and(|job| job.phase == Phase::Completed);
+        if !is_completed && !self.articles.contains_key(&id) {
+            return;
+        }
+        self.now += 7;
+        for event in content::decide(command) {
+            let version = self.articles.entry(id).or_default();
+            *version = version.next();
+            let version = *version;
+            self.record(StreamId::Content(id), version, Event::Content(event));
         }
     }
 
@@ -233,6 +283,7 @@ pub(crate) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
         5 => Just(Step::Start),
         1 => Just(Step::Record),
         4 => Just(Step::Complete),
+        1 => (0_u8..3).prop_map(Step::SendBack),
         2 => prop::sample::select(ErrorClass::ALL.to_vec()).prop_map(Step::Fail),
         1 => Just(Step::Cancel),
         1 => Just(Step::Retry),
@@ -240,6 +291,7 @@ pub(crate) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
     ];
     let act = prop_oneof![
         9 => (0_u8..6, step).prop_map(|(job, step)| Act::Step(job, step)),
+        2 => (0_u8..6, note()).prop_map(|(job, command)| Act::Note(job, command)),
         1 => control().prop_map(Act::Control),
         1 => prop::collection::vec(0_u8..6, 1..4).prop_map(Act::Archive),
     ];
@@ -249,6 +301,7 @@ pub(crate) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
             match act {
                 Act::Step(job, step) => history.step(job_id(job), step),
                 Act::Control(command) => history.control(command),
+                Act::Note(job, command) => history.note(job_id(job), command),
                 Act::Archive(jobs) => history.archive(jobs.into_iter().map(job_id)),
             }
         }
@@ -260,7 +313,13 @@ pub(crate) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
 enum Act {
     Step(u8, Step),
     Control(QueueCommand),
+    Note(u8, ContentCommand),
     Archive(Vec<u8>),
+}
+
+fn note() -> impl Strategy<Value = ContentCommand> {
+    let rater = prop::option::of(0_u8..3).prop_map(|n| n.map(|n| Rater::of(job_id(0), &n.to_string())));
+    prop_oneof![(1_u64..50).prop_map(view), (1_u64..=5, rater).prop_map(|(stars, rater)| rate(stars, rater))]
 }
 
 fn control() -> impl Strategy<Value = QueueCommand> {

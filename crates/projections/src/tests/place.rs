@@ -116,7 +116,7 @@ impl Pg {
     }
 }
 
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 8] = [
     (
         "submitted_position, id, status, pipeline, tenant, due_at, finished_at, topic, search, details",
         "job_summary",
@@ -128,6 +128,8 @@ const TABLES: [(&str, &str); 6] = [
     ),
     ("handler, paused, max_running, reason, changed_at, actor, version", "queues"),
     ("name, value", "stats"),
+    ("views, id, ratings, stars, rating, seo_score, updated_at, version", "content_analytics"),
+    ("stars, content, rater, 0", "content_rater"),
     ("position, hash", "checkpoint"),
 ];
 
@@ -208,7 +210,10 @@ impl Place {
                 let connection = Self::connect(folder);
                 let mut dump: Vec<String> = Vec::new();
                 for (columns, table) in TABLES {
-                    let columns = columns.replace(" id,", " hex(id),");
+                    let columns =
+                        ["id", "content", "rater"].into_iter().fold(columns.to_owned(), |columns, bytes| {
+                            columns.replace(&format!(" {bytes},"), &format!(" hex({bytes}),"))
+                        });
                     let sql = format!("SELECT json_array({columns}) FROM {table} ORDER BY 1");
                     let mut select = connection.prepare(&sql).unwrap();
                     dump.extend(select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moka::Expiry;
 use moka::future::Cache as Entries;
-use quillwork_app::ports::cache::{Cache, CacheKey, MAX_TTL, is_storable};
+use quillwork_app::ports::cache::{Cache, CacheKey, Hit, MAX_TTL, Tier, is_storable};
 
 /// What an entry needs besides its value, about.
 const OVERHEAD_BYTES: usize = 256;
@@ -20,25 +20,31 @@ pub struct MemoryCache {
 #[derive(Clone)]
 struct Entry {
     value: Bytes,
-    ttl: Duration,
+    until: Instant,
+}
+
+impl Entry {
+    fn ttl(&self, now: Instant) -> Duration {
+        self.until.saturating_duration_since(now)
+    }
 }
 
 /// Each entry lives as long as it was given.
 struct ByEntry;
 
 impl Expiry<CacheKey, Entry> for ByEntry {
-    fn expire_after_create(&self, _: &CacheKey, entry: &Entry, _: Instant) -> Option<Duration> {
-        Some(entry.ttl)
+    fn expire_after_create(&self, _: &CacheKey, entry: &Entry, now: Instant) -> Option<Duration> {
+        Some(entry.ttl(now))
     }
 
     fn expire_after_update(
         &self,
         _: &CacheKey,
         entry: &Entry,
-        _: Instant,
+        now: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(entry.ttl)
+        Some(entry.ttl(now))
     }
 }
 
@@ -56,13 +62,15 @@ impl MemoryCache {
 
 #[async_trait]
 impl Cache for MemoryCache {
-    async fn get(&self, key: &CacheKey) -> Option<Bytes> {
-        self.entries.get(key).await.map(|entry| entry.value)
+    async fn look_up(&self, key: &CacheKey) -> Option<Hit> {
+        let entry = self.entries.get(key).await?;
+        let ttl = entry.ttl(Instant::now());
+        (!ttl.is_zero()).then_some(Hit { value: entry.value, ttl, tier: Tier::Memory })
     }
 
     async fn put(&self, key: &CacheKey, value: Bytes, ttl: Duration) {
         if is_storable(&value, ttl) {
-            self.entries.insert(*key, Entry { value, ttl: ttl.min(MAX_TTL) }).await;
+            self.entries.insert(*key, Entry { value, until: Instant::now() + ttl.min(MAX_TTL) }).await;
         } else {
             self.remove(key).await;
         }

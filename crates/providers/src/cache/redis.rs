@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use quillwork_app::ports::cache::{Cache, CacheKey, MAX_TTL, is_storable};
+use quillwork_app::ports::cache::{Cache, CacheKey, Hit, MAX_TTL, Tier, is_storable};
 
 use crate::redis_server::RedisServer;
 
@@ -18,9 +18,11 @@ impl RedisCache {
     pub fn new(server: RedisServer) -> Self {
         Self { server }
     }
+}
 
-    /// The value, and how long it has to live.
-    pub(super) async fn get_with_ttl(&self, key: &CacheKey) -> Option<(Bytes, Duration)> {
+#[async_trait]
+impl Cache for RedisCache {
+    async fn look_up(&self, key: &CacheKey) -> Option<Hit> {
         let name = name(key);
         // In one transaction, so that the time belongs to the value.
         let mut pipeline = redis::pipe();
@@ -29,14 +31,7 @@ impl RedisCache {
             self.server.call(async |mut connection| pipeline.query_async(&mut connection).await).await?;
         // Negative: somebody has taken the time from the key, and how long it is good is not known.
         let ttl = Duration::from_millis(u64::try_from(ttl_ms).unwrap_or_default());
-        value.map(|value| (value.into(), ttl))
-    }
-}
-
-#[async_trait]
-impl Cache for RedisCache {
-    async fn get(&self, key: &CacheKey) -> Option<Bytes> {
-        self.get_with_ttl(key).await.map(|(value, _)| value)
+        value.map(|value| Hit { value: value.into(), ttl, tier: Tier::Redis })
     }
 
     async fn put(&self, key: &CacheKey, value: Bytes, ttl: Duration) {

@@ -30,12 +30,17 @@ pub(crate) fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(unpacked)
 }
 
-/// Decodes by byte order mark, then by `<meta charset>` if it is HTML, then by what the bytes look like.
+/// Decodes by byte order mark, then as `announced`, then by `<meta charset>` if it is HTML, then by what the bytes look
+/// like.
 ///
 /// # Errors
 /// The reason why the file is skipped.
-pub(crate) fn decode(bytes: &[u8], html: bool) -> Result<String, String> {
-    let (encoding, mark) = match Encoding::for_bom(bytes) {
+pub(crate) fn decode(
+    bytes: &[u8],
+    html: bool,
+    announced: Option<&'static Encoding>,
+) -> Result<String, String> {
+    let (encoding, mark) = match Encoding::for_bom(bytes).or_else(|| Some((announced?, 0))) {
         Some(found) => found,
         None if is_binary(bytes) => return Err("it is not text".to_owned()),
         None => (declared(bytes, html).unwrap_or_else(|| guessed(bytes)), 0),
@@ -100,19 +105,39 @@ mod tests {
 
     #[test]
     fn encodings_are_recognized() {
-        assert_eq!(decode("naïve café".as_bytes(), false).unwrap(), "naïve café");
-        assert_eq!(decode(b"\xef\xbb\xbfplain", false).unwrap(), "plain");
-        assert_eq!(decode(b"\xff\xfeh\0i\0", false).unwrap(), "hi");
-        assert_eq!(decode(b"<meta charset='iso-8859-2'>\xb1", true).unwrap(), "<meta charset='iso-8859-2'>ą");
+        assert_eq!(decode("naïve café".as_bytes(), false, None).unwrap(), "naïve café");
+        assert_eq!(decode(b"\xef\xbb\xbfplain", false, None).unwrap(), "plain");
+        assert_eq!(decode(b"\xff\xfeh\0i\0", false, None).unwrap(), "hi");
         assert_eq!(
-            decode(b"Les \xe9l\xe8ves fran\xe7ais sont arriv\xe9s hier.", false).unwrap(),
+            decode(b"<meta charset='iso-8859-2'>\xb1", true, None).unwrap(),
+            "<meta charset='iso-8859-2'>ą"
+        );
+        assert_eq!(
+            decode(b"Les \xe9l\xe8ves fran\xe7ais sont arriv\xe9s hier.", false, None).unwrap(),
             "Les élèves français sont arrivés hier."
         );
     }
 
     #[test]
+    fn what_is_announced_counts_more_than_what_is_written_and_less_than_a_mark() {
+        let cases: [(&[u8], &str, &str); 4] = [
+            (b"<meta charset=utf-8>\xe9", "windows-1252", "<meta charset=utf-8>\u{e9}"),
+            (b"\xef\xbb\xbf\xc3\xa9", "windows-1252", "\u{e9}"),
+            (b"h\0i\0", "utf-16le", "hi"),
+            (b"\0h\0i", "utf-16be", "hi"),
+        ];
+        for (bytes, label, text) in cases {
+            assert_eq!(
+                decode(bytes, true, Encoding::for_label(label.as_bytes())).as_deref(),
+                Ok(text),
+                "{label}"
+            );
+        }
+    }
+
+    #[test]
     fn binary_data_is_no_text() {
-        assert!(decode(b"\x7fELF\x02\x01\0\0\0", false).is_err());
-        assert!(decode(&[1, 2, 3, 4, 5, 6, 7, 200], false).is_err());
+        assert!(decode(b"\x7fELF\x02\x01\0\0\0", false, None).is_err());
+        assert!(decode(&[1, 2, 3, 4, 5, 6, 7, 200], false, None).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! A document as the readers deliver it: a title, and passages with their lines.
 
 use crate::corpus::apparatus::{is_apparatus, is_aside};
-use crate::sentence::sentences;
+use quillwork_text::sentence::sentences;
 
 /// Stands in a text where the file has something between that the text leaves out: a page footer, an image,
 /// the asterisks of an emphasis.
@@ -12,6 +12,9 @@ pub(crate) const GAP: char = '\u{c}';
 
 /// Longer sections become several passages.
 const PASSAGE_WORDS: usize = 260;
+
+/// Longer titles and headings are cut, in characters: every passage repeats its heading.
+const LONGEST_HEADING: usize = 300;
 
 /// Shorter passages say nothing.
 const SHORTEST_PASSAGE: usize = 4;
@@ -93,7 +96,7 @@ pub(crate) struct DocumentBuilder {
 impl DocumentBuilder {
     /// The first title counts.
     pub(crate) fn title(&mut self, title: &str) {
-        let title = fold(title);
+        let title = short(title);
         if self.title.is_none() && !title.is_empty() {
             self.title = Some(title);
         }
@@ -109,7 +112,7 @@ impl DocumentBuilder {
             return self.end_block();
         }
         self.end_passage();
-        self.heading = fold(heading);
+        self.heading = short(heading);
         self.skipping = is_apparatus(heading);
     }
 
@@ -145,7 +148,7 @@ impl DocumentBuilder {
     /// `fallback` is the title of a document that names none.
     pub(crate) fn finish(mut self, fallback: &str) -> Document {
         self.end_passage();
-        Document { title: self.title.unwrap_or_else(|| fold(fallback)), passages: self.passages }
+        Document { title: self.title.unwrap_or_else(|| short(fallback)), passages: self.passages }
     }
 
     fn add(&mut self, block: &Block, range: std::ops::Range<usize>) {
@@ -186,6 +189,14 @@ pub(crate) fn fold(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+fn short(heading: &str) -> String {
+    let folded = fold(heading);
+    folded
+        .char_indices()
+        .nth(LONGEST_HEADING)
+        .map_or_else(|| folded.clone(), |(end, _)| folded[..end].to_owned())
+}
+
 fn count_words(text: &str) -> usize {
     text.split_whitespace().count()
 }
@@ -210,6 +221,17 @@ mod tests {
                 lines: [10, 14]
             }]
         );
+    }
+
+    #[test]
+    fn a_heading_that_is_a_text_is_cut() {
+        let mut builder = DocumentBuilder::default();
+        builder.title(&"t\u{e4}".repeat(LONGEST_HEADING));
+        builder.heading(&"word ".repeat(LONGEST_HEADING));
+        builder.push("one two three four", 1);
+        let document = builder.finish("name");
+        assert_eq!(document.title, "t\u{e4}".repeat(LONGEST_HEADING / 2));
+        assert_eq!(document.passages[0].heading, "word ".repeat(LONGEST_HEADING / 5));
     }
 
     #[test]

@@ -84,16 +84,21 @@ impl TokenSink for Sink {
         } else if let TagToken(tag) = token {
             if tag.kind == StartTag {
                 reader.start(&tag);
-                return match &*tag.name {
-                    "script" => TokenSinkResult::RawData(ScriptData),
-                    "style" | "iframe" | "noframes" | "xmp" => TokenSinkResult::RawData(Rawtext),
-                    "title" | "textarea" => TokenSinkResult::RawData(Rcdata),
-                    _ => TokenSinkResult::Continue,
-                };
+                return content_state(&tag);
             }
             reader.end(&tag);
         }
         TokenSinkResult::Continue
+    }
+}
+
+/// How the tokenizer reads on after a start tag: some elements hold no tags.
+pub(crate) fn content_state(tag: &Tag) -> TokenSinkResult<()> {
+    match &*tag.name {
+        "script" => TokenSinkResult::RawData(ScriptData),
+        "style" | "iframe" | "noframes" | "xmp" => TokenSinkResult::RawData(Rawtext),
+        "title" | "textarea" => TokenSinkResult::RawData(Rcdata),
+        _ => TokenSinkResult::Continue,
     }
 }
 
@@ -233,7 +238,7 @@ impl Reader {
 }
 
 /// A page's title without the site's name behind it.
-fn without_site(title: &str) -> &str {
+pub(crate) fn without_site(title: &str) -> &str {
     [" — ", " – ", " | ", " · ", " :: ", " - "]
         .into_iter()
         .filter_map(|separator| title.split_once(separator))
@@ -257,7 +262,7 @@ fn is_furniture(name: &str, attributes: &[Attribute]) -> bool {
         })
 }
 
-fn attribute<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
+pub(crate) fn attribute<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
     attributes.iter().find(|attribute| &*attribute.name.local == name).map(|attribute| &*attribute.value)
 }
 

@@ -10,8 +10,8 @@ use tantivy::schema::{
 use tantivy::{Index, ReloadPolicy, Searcher};
 use uuid::Uuid;
 
+use crate::corpus::analyzer::analyzer;
 use crate::corpus::manifest::{Content, Manifest};
-use crate::words;
 
 const TOKENIZER: &str = "english";
 
@@ -169,7 +169,7 @@ fn schema() -> (Schema, Fields) {
 }
 
 fn register_words(index: &Index) {
-    index.tokenizers().register(TOKENIZER, words::analyzer());
+    index.tokenizers().register(TOKENIZER, analyzer());
 }
 
 /// Counted over the living passages, so that they do not depend on when segments are merged.

@@ -31,7 +31,7 @@ pub(crate) fn read(origin: &Origin, path: &str) -> Reading {
 fn parse(path: &str, bytes: Vec<u8>) -> Result<Document, String> {
     let (format, packed) = Format::of(path).ok_or("its name does not say how to read it")?;
     let bytes = if packed { gunzip(&bytes)? } else { bytes };
-    let text = decode(&bytes, format == Format::Html)?;
+    let text = decode(&bytes, format == Format::Html, None)?;
     let file_name = path.rsplit('/').next().unwrap_or(path);
     let name = file_name.split('.').next().unwrap_or(file_name);
     Ok(match format {

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quillwork_app::ports::search::{Findings, Location};
-use tantivy::tokenizer::TextAnalyzer;
+use quillwork_text::escape::reads_as_itself;
+use quillwork_text::sentence::sentences;
+use quillwork_text::words;
 
 use crate::corpus::apparatus::is_history;
 use crate::corpus::origin::Format;
 use crate::extractive::definition::defined_subject;
-use crate::extractive::escape::reads_as_itself;
 use crate::extractive::quotable::quotability;
-use crate::sentence::sentences;
-use crate::words;
 
 /// More sentences than this only cost time; the best-placed ones are kept.
 const MOST: usize = 800;
@@ -46,19 +45,18 @@ pub(crate) struct Candidate {
 
 /// Every quotable sentence of the findings, each text once, in the order of the findings.
 pub(crate) fn candidates(topic: &str, findings: &Findings) -> Vec<Candidate> {
-    let mut analyzer = words::analyzer();
     let mut found = quotable(findings);
-    let term_lists: Vec<Vec<String>> = found.iter().map(|it| words::terms(&mut analyzer, &it.text)).collect();
+    let term_lists: Vec<Vec<String>> = found.iter().map(|it| words::terms(&it.text)).collect();
     weigh(&mut found, &term_lists);
-    let topic = Topic::new(&mut analyzer, topic, &term_lists);
+    let topic = Topic::new(topic, &term_lists);
     for (candidate, terms) in found.iter_mut().zip(&term_lists) {
         candidate.on_topic = topic.share(terms);
         let source = &findings.sources[candidate.source];
         let heading = &source.passages[candidate.passage].heading;
         let above = if heading.is_empty() { &source.title } else { heading };
-        candidate.context = topic.share(&words::terms(&mut analyzer, above));
+        candidate.context = topic.share(&words::terms(above));
         let subject = defined_subject(&candidate.text).unwrap_or_default();
-        candidate.defines = topic.share(&words::terms(&mut analyzer, subject)) > 0.0;
+        candidate.defines = topic.share(&words::terms(subject)) > 0.0;
     }
     // A sentence with little of the topic belongs to it only by what stands around it.
     found.retain(|it| {
@@ -172,9 +170,9 @@ struct Topic {
 }
 
 impl Topic {
-    fn new(analyzer: &mut TextAnalyzer, topic: &str, term_lists: &[Vec<String>]) -> Self {
+    fn new(topic: &str, term_lists: &[Vec<String>]) -> Self {
         let total = term_lists.len() as f64;
-        let terms: Vec<(String, f64)> = words::topic_terms(analyzer, topic)
+        let terms: Vec<(String, f64)> = words::topic_terms(topic)
             .into_iter()
             .map(|term| {
                 let frequency = term_lists.iter().filter(|terms| terms.contains(&term)).count() as f64;

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use quillwork_app::ports::search::{Findings, Location, Searched};
+use quillwork_app::ports::search::{Findings, Searched};
 use quillwork_app::ports::writer::{Article, CitedSource};
+use quillwork_text::escape::escape;
 
 use crate::corpus::document::fold;
 use crate::extractive::candidates::{Candidate, is_markdown};
-use crate::extractive::escape::{code, escape};
 use crate::extractive::select::Selection;
 
 /// An article of quotations, its sources numbered as they appear.
@@ -35,7 +35,8 @@ pub(crate) fn lay_out(
     }
     let title = fold(topic);
     let notice = notice(cited.sources.len(), &findings.searched);
-    let sources: Vec<String> = cited.sources.iter().map(|(_, source)| source_line(source)).collect();
+    let sources: Vec<String> =
+        cited.sources.iter().map(|(_, source)| source.entry(&escape(&source.title))).collect();
     let markdown =
         format!("# {}\n\n> {notice}\n\n{body}\n## Sources\n\n{}\n", escape(&title), sources.join("\n"));
     Article {
@@ -44,7 +45,10 @@ pub(crate) fn lay_out(
         sources: cited.sources.into_iter().map(|(_, source)| source).collect(),
         method: "extractive".to_owned(),
         model: None,
+        provider: None,
+        prompt: None,
         usage: None,
+        degraded: None,
     }
 }
 
@@ -108,22 +112,6 @@ fn without_number(heading: &str) -> &str {
     } else {
         heading
     }
-}
-
-fn source_line(source: &CitedSource) -> String {
-    let mut ranges = source.lines.clone();
-    ranges.sort_unstable();
-    ranges.dedup();
-    let lines: Vec<String> = ranges
-        .iter()
-        .map(|[first, last]| if first == last { format!("{first}") } else { format!("{first}–{last}") })
-        .collect();
-    let place = match &source.location {
-        Location::Path(path) => code(path),
-        Location::Url(url) => format!("<{url}>"),
-    };
-    let word = if matches!(ranges.as_slice(), [[first, last]] if first == last) { "line" } else { "lines" };
-    format!("{}. {} — {place}, {word} {}", source.n, escape(&source.title), lines.join(", "))
 }
 
 #[cfg(test)]

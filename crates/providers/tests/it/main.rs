@@ -6,7 +6,9 @@
 )]
 
 mod cache;
+mod cached;
 mod digest;
+mod fetch;
 mod formats;
 mod index;
 mod library;
@@ -15,3 +17,5 @@ mod properties;
 mod rate_limiter;
 mod redis_away;
 mod relevance;
+mod resilience;
+mod web_search;

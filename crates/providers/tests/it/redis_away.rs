@@ -1,5 +1,6 @@
 //! A Redis that goes away, comes back, refuses or hangs: work goes on, the log says it once, no password is shown.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -79,7 +80,7 @@ async fn a_cache_without_redis_is_empty_or_keeps_to_memory() {
     let redis = Redis::start();
     let server = server(redis.url());
     let alone = RedisCache::new(server.clone());
-    let tiers = Tiers::new(MemoryCache::new(1_000_000), alone.clone());
+    let tiers = Tiers::new(vec![Arc::new(MemoryCache::new(1_000_000)), Arc::new(alone.clone())]);
     let (key, hour) = (CacheKey::new("test", &[b"key"]), Duration::from_secs(3_600));
     tiers.put(&key, Bytes::from_static(b"before"), hour).await;
     redis.kill();

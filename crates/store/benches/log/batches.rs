@@ -31,7 +31,8 @@ impl Appending {
         let head = writer.survey().await.unwrap().head;
         let output = serde_json::value::to_raw_value(&"x".repeat(1_022)).unwrap();
         let output = Payload::inline(output).unwrap();
-        let completed = StageCompleted { stage: "first".into(), attempt: Attempt(1), output, usage: None };
+        let completed =
+            StageCompleted { stage: "first".into(), attempt: Attempt(1), output, usage: None, rework: None };
         Self { head, lease, held: vec![], event: Event::StageCompleted(completed) }
     }
 

@@ -146,6 +146,30 @@ pub(crate) async fn everything_survives_reopening(fixture: &dyn Fixture) {
     assert!(writer.open_lease("me", TTL).await.unwrap() > lease);
 }
 
+pub(crate) async fn the_streams_of_articles(fixture: &dyn Fixture) {
+    let (mut writer, reader) = fixture.open().await;
+    let article = |n: u128| JobId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + n));
+    let mut batch =
+        Batch { entries: entries(Head::EMPTY, &[(1, 1), (1, 2), (2, 1), (3, 1)]), ..Batch::default() };
+    let of = [
+        StreamId::Content(article(1)),
+        StreamId::Content(article(1)),
+        StreamId::Content(article(2)),
+        StreamId::Job(article(1)),
+    ];
+    for (entry, stream) in batch.entries.iter_mut().zip(of) {
+        entry.recorded.stream = stream;
+    }
+    writer.commit(Head::EMPTY, &batch).await.unwrap();
+    let all = recorded(&batch.entries);
+    assert_eq!(reader.read_all(Position::START, 10).await.unwrap(), all);
+    assert_eq!(reader.stream(of[0], Version(0), 10).await.unwrap(), all[..2]);
+    assert_eq!(reader.stream(of[3], Version(0), 10).await.unwrap(), all[3..]);
+    let asked = [StreamId::Content(article(9)), of[0], of[3], of[2]];
+    assert_eq!(writer.versions(&asked).await.unwrap(), [0, 2, 1, 1].map(Version));
+    assert_eq!(writer.versions(&[]).await.unwrap(), []);
+}
+
 pub(crate) async fn the_stream_of_the_queues(fixture: &dyn Fixture) {
     let (mut writer, reader) = fixture.open().await;
     let mut batch = Batch { entries: entries(Head::EMPTY, &[(1, 1), (9, 1)]), ..Batch::default() };

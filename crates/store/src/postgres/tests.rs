@@ -1,5 +1,6 @@
 //! The conformance suite on PostgreSQL, and what only a server can do wrong.
 
+mod cache;
 mod cut;
 mod news;
 mod outages;

@@ -44,6 +44,10 @@ pub(super) const LOAD: &str = concat!(
 pub(super) const VERSION: &str =
     "SELECT coalesce(max(e.version), 0) FROM quillwork.events e WHERE e.stream = $1";
 
+pub(super) const VERSIONS: &str = "
+    SELECT (SELECT coalesce(max(e.version), 0) FROM quillwork.events e WHERE e.stream = wanted.stream)
+    FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (stream, number) ORDER BY wanted.number";
+
 pub(super) const OWNERS: &str =
     "SELECT wanted.number, k.stream, k.digest FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (tenant, key, number)
      JOIN quillwork.idempotency_keys k ON k.tenant = wanted.tenant AND k.key = wanted.key";
@@ -173,6 +177,20 @@ impl LogWriter for PostgresWriter {
         let version = session.one(sqlx::query(VERSION).bind(stream.to_uuid())).await;
         let version = version.and_then(|row| Ok(Version(unsigned(&row, 0)?)));
         self.keep(session, version)
+    }
+
+    async fn versions(&mut self, streams: &[StreamId]) -> Result<Vec<Version>, StoreError> {
+        if streams.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query =
+            sqlx::query(VERSIONS).bind(streams.iter().map(|stream| stream.to_uuid()).collect::<Vec<_>>());
+        let mut session = self.session().await?;
+        let versions = session
+            .all(query)
+            .await
+            .and_then(|rows| rows.iter().map(|row| Ok(Version(unsigned(row, 0)?))).collect());
+        self.keep(session, versions)
     }
 
     async fn owners(&mut self, keys: &[IdempotencyKey]) -> Result<Vec<Option<KeyOwner>>, StoreError> {

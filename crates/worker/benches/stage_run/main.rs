@@ -17,8 +17,9 @@ use async_trait::async_trait;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quillwork_app::engine::{self, Engine, EngineConfig, EngineThread, StageRun};
 use quillwork_app::ports::call::Call;
+use quillwork_app::ports::fetch::{Fetch, Fetched};
 use quillwork_app::ports::provider::{Progress, ProviderError};
-use quillwork_app::ports::search::{Findings, Query, Search};
+use quillwork_app::ports::search::Findings;
 use quillwork_app::ports::writer::{Article, Brief, Writer};
 use quillwork_domain::envelope::Meta;
 use quillwork_domain::id::{Attempt, JobId};
@@ -90,13 +91,9 @@ impl Stage for Counted {
 struct Nobody;
 
 #[async_trait]
-impl Search for Nobody {
-    fn name(&self) -> &str {
-        "nobody"
-    }
-
-    async fn search(&self, _: &Query, _: &Call, _: &dyn Progress) -> Result<Findings, ProviderError> {
-        unreachable!("echo does not search")
+impl Fetch for Nobody {
+    async fn fetch(&self, _: &str, _: &Call) -> Result<Fetched, ProviderError> {
+        unreachable!("echo does not read")
     }
 }
 
@@ -108,8 +105,17 @@ impl Writer for Nobody {
 }
 
 fn echo() -> StageHandler {
-    let providers = Providers { search: Arc::new(Nobody), writer: Arc::new(Nobody) };
-    stages::all(&providers).into_iter().find(|handler| handler.name == "echo").unwrap()
+    let nobody = Arc::new(Nobody);
+    let providers = Providers {
+        services: BTreeMap::new(),
+        searches: BTreeMap::new(),
+        default_searches: vec![],
+        fetch: nobody.clone(),
+        writer: nobody,
+        model: None,
+        prompts: BTreeMap::new(),
+    };
+    stages::all(providers).into_iter().find(|handler| &*handler.name == "echo").unwrap()
 }
 
 /// Workers that wait for runs, and an engine that keeps what they report.
@@ -234,6 +240,7 @@ fn stage_runs(n_runs: usize) -> Vec<StageRun> {
         backoff: Backoff { initial_ms: 1_000, factor: 2, max_ms: 60_000 },
         max_rate_limited: 100,
         max_lost: 20,
+        beside_previous: false,
     };
     let plan = Plan::new(vec![stage("first"), stage("second")]).unwrap();
     let output = serde_json::value::to_raw_value(&"x".repeat(1_022)).unwrap();
@@ -257,6 +264,8 @@ fn stage_runs(n_runs: usize) -> Vec<StageRun> {
             attempt: Attempt(1),
             submitted: Arc::new(submitted),
             outputs: vec![output.clone()],
+            round: 1,
+            feedback: vec![],
             steps: vec![],
             meta: Meta {
                 actor: "client".into(),

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use quillwork_domain::job::ErrorClass;
+use quillwork_domain::job::{ErrorClass, Rework};
 use serde::Deserialize;
 
 use crate::context::StageContext;
 use crate::stage::{Stage, StageError, StageInput, StageOutput};
-use crate::stages::Checked;
 
 /// Twice what a stage may return, so that the limit can be tried.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -31,6 +30,12 @@ pub(super) struct Settings {
     panic_attempts: u32,
     /// Never return.
     hang: bool,
+    /// Rounds, counted from the first, that end with the wish for another one.
+    rework_rounds: u32,
+    /// The stage that sends the job back, if there are several; it runs in every round.
+    rework_by: Option<String>,
+    /// The stage to go back to.
+    rework_to: String,
 }
 
 impl Default for Settings {
@@ -43,12 +48,15 @@ impl Default for Settings {
             retry_after_ms: None,
             panic_attempts: 0,
             hang: false,
+            rework_rounds: 0,
+            rework_by: None,
+            rework_to: "echo-1".into(),
         }
     }
 }
 
-impl Checked for Settings {
-    fn check(&self) -> Result<(), String> {
+impl Settings {
+    pub(super) fn check(&self) -> Result<(), String> {
         if self.bytes > MAX_BYTES {
             return Err(format!("bytes: expected at most {MAX_BYTES}, got {}", self.bytes));
         }
@@ -77,7 +85,13 @@ impl Stage for Echo {
             let retry_after = settings.retry_after_ms.map(Duration::from_millis);
             return Err(StageError { class: settings.fail_class, message, retry_after });
         }
-        output(&input.topic, settings.bytes)
+        let mut output = output(&input.topic, settings.bytes)?;
+        let asks = settings.rework_by.as_deref().is_none_or(|by| by == cx.stage());
+        if asks && cx.round() <= settings.rework_rounds && cx.stage() != settings.rework_to {
+            let reason = format!("echo was asked to send the job back in round {}", cx.round());
+            output.rework = Some(Rework { to: settings.rework_to, reason });
+        }
+        Ok(output)
     }
 }
 

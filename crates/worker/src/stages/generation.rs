@@ -1,43 +1,36 @@
-//! Writes the article from what research found.
+//! Writes the article from what research found: with a language model, or by quoting.
 
+mod check;
+mod compose;
+mod feedback;
+mod material;
+mod model;
+pub(super) mod prompt;
+mod settings;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use quillwork_app::ports::model::LanguageModel;
 use quillwork_app::ports::search::Findings;
-use quillwork_app::ports::writer::{Brief, Writer};
-use quillwork_domain::job::Usage;
-use serde::Deserialize;
+use quillwork_app::ports::writer::{Article, Brief, Writer};
+use quillwork_domain::job::{ErrorClass, Usage};
 
+use self::feedback::describe;
+use self::model::Assigned;
+use self::prompt::Template;
+use self::settings::Method;
+pub(super) use self::settings::Settings;
 use crate::context::StageContext;
 use crate::stage::{Stage, StageError, StageInput, StageOutput};
-use crate::stages::Checked;
-
-/// `settings.generation`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Settings {
-    /// About this many words at most, 50 to 20,000.
-    max_words: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { max_words: 800 }
-    }
-}
-
-impl Checked for Settings {
-    fn check(&self) -> Result<(), String> {
-        if (50..=20_000).contains(&self.max_words) {
-            Ok(())
-        } else {
-            Err(format!("max_words: expected 50 to 20000, got {}", self.max_words))
-        }
-    }
-}
 
 pub(super) struct Generation {
+    /// Quotes.
     pub(super) writer: Arc<dyn Writer>,
+    /// Absent if none is configured.
+    pub(super) model: Option<Arc<dyn LanguageModel>>,
+    pub(super) prompts: BTreeMap<String, Template>,
 }
 
 #[async_trait]
@@ -45,13 +38,73 @@ impl Stage for Generation {
     async fn run(&self, input: StageInput, cx: &StageContext) -> Result<StageOutput, StageError> {
         let settings: Settings = input.settings()?;
         let findings: Findings = input.latest("research findings")?;
-        let brief = Brief { topic: input.topic, max_words: settings.max_words };
-        let progress = cx.progress();
-        let article = self.writer.write(&brief, &findings, progress.as_ref()).await?;
+        let article = match (settings.method, &self.model) {
+            (Method::Extractive, _) | (Method::Auto, None) => {
+                self.quote(&settings, &input.topic, &findings, cx).await?
+            }
+            (Method::Auto | Method::Model, Some(model)) => {
+                let template = self.prompts.get(&settings.prompt).ok_or_else(|| {
+                    StageError::permanent(format!(
+                        "settings.generation.prompt: there is no prompt {:?} in this worker's configuration",
+                        settings.prompt
+                    ))
+                })?;
+                let assigned = Assigned {
+                    settings: &settings,
+                    topic: &input.topic,
+                    findings: &findings,
+                    template,
+                    feedback: &describe(&input.feedback),
+                };
+                match assigned.write(model.as_ref(), cx).await {
+                    Err(error) if settings.fallback && gives_up(error.class) => {
+                        tracing::warn!(job = %cx.job(), class = %error.class, cause = error.message, "quoting, since no model wrote");
+                        let article = self.quote(&settings, &input.topic, &findings, cx).await?;
+                        article.degraded_by(&error.message)
+                    }
+                    written => written?,
+                }
+            }
+            (Method::Model, None) => {
+                return Err(StageError::permanent(
+                    "settings.generation.method is \"model\", and this worker has no model (models.<name>)",
+                ));
+            }
+        };
         let usage = article
             .usage
             .as_ref()
             .map(|usage| Usage { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens });
         Ok(StageOutput { usage, ..StageOutput::new(&article)? })
+    }
+}
+
+impl Generation {
+    async fn quote(
+        &self,
+        settings: &Settings,
+        topic: &str,
+        findings: &Findings,
+        cx: &StageContext,
+    ) -> Result<Article, StageError> {
+        let brief = Brief { topic: topic.to_owned(), max_words: settings.max_words };
+        let progress = cx.progress();
+        Ok(self.writer.write(&brief, findings, progress.as_ref()).await?)
+    }
+}
+
+/// True if asking models again would not help, or not before somebody does something about it.
+fn gives_up(class: ErrorClass) -> bool {
+    match class {
+        ErrorClass::BadOutput | ErrorClass::Quota | ErrorClass::Permanent | ErrorClass::TooLarge => true,
+        ErrorClass::Transient
+        | ErrorClass::RateLimited
+        | ErrorClass::Timeout
+        | ErrorClass::Panic
+        | ErrorClass::Lost
+        | ErrorClass::Released
+        | ErrorClass::NoSourcesFound
+        | ErrorClass::UnknownHandler
+        | ErrorClass::Undecodable => false,
     }
 }

@@ -19,6 +19,7 @@ use quillwork_domain::wire;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::audit::content::rating_key;
 use crate::ports::store::{Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey};
 
 /// A store that anyone may tamper with.
@@ -117,6 +118,15 @@ impl Memory {
         self.jobs.insert(job, evolve(state, event));
     }
 
+    /// Commits an event of an article, allowed or not.
+    pub(super) fn note(&mut self, article: JobId, version: u64, event: &Event) {
+        let recorded = self.record(StreamId::Content(article), Version(version), event);
+        if let Event::Content(event) = event {
+            self.keys.extend(rating_key(&recorded, article, event));
+        }
+        self.events.push(recorded);
+    }
+
     fn record(&mut self, stream: StreamId, version: Version, event: &Event) -> Recorded {
         let recorded_at = Timestamp::from_millis(self.now);
         let head = self.head.unwrap_or(Head::EMPTY);
@@ -147,10 +157,10 @@ impl Memory {
     fn queue(&mut self, job: JobId, before: &Job, event: &Event, now: Timestamp) {
         let first = self.events.iter().find(|event| event.stream == job.into());
         let since = first.map_or(now, |event| event.recorded_at);
-        let mut open = |stage: StageIndex, submitted: &JobSubmitted, run_at: Timestamp| {
+        let open = |log: &mut Self, stage: StageIndex, submitted: &JobSubmitted, run_at: Timestamp| {
             let key = TaskKey { job, stage };
             let handler = submitted.plan.get(stage).unwrap().handler.clone();
-            self.tasks.insert(
+            log.tasks.insert(
                 key,
                 (Task { key, handler, tenant: "default".into(), priority: submitted.priority, run_at }, None),
             );
@@ -161,21 +171,19 @@ impl Memory {
             let Some(submitted) = &before.submitted else { return };
             submitted
         };
-        match react(before, event) {
-            None => {}
-            Some(TaskChange::Open { stage, run_at }) => open(stage, submitted, run_at.unwrap_or(now)),
-            Some(TaskChange::Release { stage, run_at }) => open(stage, submitted, run_at),
-            Some(TaskChange::Advance { from, to }) => {
-                open(to, submitted, since);
-                self.tasks.remove(&TaskKey { job, stage: from });
-            }
-            Some(TaskChange::Lease { stage }) => {
-                if let Some((_, lease)) = self.tasks.get_mut(&TaskKey { job, stage }) {
-                    *lease = Some(LeaseToken(7));
+        for change in react(before, event) {
+            match change {
+                TaskChange::Open { stage, run_at } => open(self, stage, submitted, run_at.unwrap_or(now)),
+                TaskChange::Release { stage, run_at } => open(self, stage, submitted, run_at),
+                TaskChange::Follow { stage } => open(self, stage, submitted, since),
+                TaskChange::Lease { stage } => {
+                    if let Some((_, lease)) = self.tasks.get_mut(&TaskKey { job, stage }) {
+                        *lease = Some(LeaseToken(7));
+                    }
                 }
-            }
-            Some(TaskChange::Close { stage }) => {
-                self.tasks.remove(&TaskKey { job, stage });
+                TaskChange::Close { stage } => {
+                    self.tasks.remove(&TaskKey { job, stage });
+                }
             }
         }
     }
@@ -213,6 +221,7 @@ pub(super) fn submission(key: Option<&str>) -> Arc<JobSubmitted> {
         backoff: Backoff { initial_ms: 1, factor: 2, max_ms: 10 },
         max_rate_limited: 1,
         max_lost: 1,
+        beside_previous: false,
     };
     Arc::new(JobSubmitted {
         topic: "Topic".into(),
@@ -227,8 +236,8 @@ pub(super) fn submission(key: Option<&str>) -> Arc<JobSubmitted> {
     })
 }
 
-pub(super) fn start(at: Timestamp) -> Command {
-    Command::StartStage { worker: "w".into(), at }
+pub(super) fn start_of(stage: u16) -> impl FnOnce(Timestamp) -> Command {
+    move |at| Command::StartStage { stage: StageIndex(stage), worker: "w".into(), at }
 }
 
 pub(super) fn payload(json: &str) -> Payload {
@@ -241,6 +250,7 @@ pub(super) fn complete(stage: u16, attempt: u32, output: Payload) -> impl FnOnce
         attempt: Attempt(attempt),
         output,
         usage: None,
+        rework: None,
     }
 }
 
@@ -263,7 +273,7 @@ pub(super) fn valid() -> Memory {
         log.apply(job(n), |_| Command::Submit(submission(key)));
     }
     for n in 1..=4 {
-        log.apply(job(n), start);
+        log.apply(job(n), start_of(0));
     }
     // 1 fails, is rate limited, loses its worker, gives the stage back, and completes, with a step and a blob.
     for (attempt, class) in
@@ -272,7 +282,7 @@ pub(super) fn valid() -> Memory {
             .enumerate()
     {
         log.apply(job(1), fail(0, u32::try_from(attempt).unwrap() + 1, class));
-        log.apply(job(1), start);
+        log.apply(job(1), start_of(0));
     }
     log.apply(job(1), |_| Command::RecordStep {
         stage: StageIndex(0),
@@ -284,16 +294,17 @@ pub(super) fn valid() -> Memory {
     let text = RawValue::from_string(format!("\"{}\"", "x".repeat(20_000))).unwrap();
     log.blobs.insert(Sha256Digest::of(text.get().as_bytes()), text.get().as_bytes().to_vec());
     log.apply(job(1), complete(0, 5, Payload::blob(&text)));
-    log.apply(job(1), start);
+    log.apply(job(1), start_of(1));
     log.apply(job(1), complete(1, 1, payload("{}")));
     // 2 fails for good, is retried and runs; 3 is cancelled while it runs; 4 waits for its retry.
     log.apply(job(2), fail(0, 1, ErrorClass::Permanent));
     log.apply(job(2), |_| Command::Retry);
-    log.apply(job(2), start);
+    log.apply(job(2), start_of(0));
     log.apply(job(3), |_| Command::Cancel { reason: Some("enough".into()) });
     log.apply(job(4), fail(0, 1, ErrorClass::Timeout));
     // 5 is given up without a worker; 6 still waits.
     log.apply(job(5), |_| Command::Abandon {
+        stage: StageIndex(0),
         class: ErrorClass::UnknownHandler,
         message: "no worker".into(),
     });
@@ -304,10 +315,10 @@ pub(super) fn valid() -> Memory {
 pub(super) fn small() -> Memory {
     let mut log = Memory::default();
     log.apply(job(1), |_| Command::Submit(submission(Some("k1"))));
-    log.apply(job(1), start);
+    log.apply(job(1), start_of(0));
     log.apply(job(1), fail(0, 1, ErrorClass::Timeout));
     log.apply(job(2), |_| Command::Submit(submission(None)));
-    log.apply(job(1), start);
+    log.apply(job(1), start_of(0));
     log.apply(job(1), complete(0, 2, payload("{\"a\":1}")));
     log.apply(job(2), |_| Command::Cancel { reason: None });
     log

@@ -7,7 +7,7 @@ use quillwork_domain::job::{
 };
 use quillwork_domain::time::Timestamp;
 
-use super::memory::{Memory, complete, fail, job, payload, start, submission};
+use super::memory::{Memory, complete, fail, job, payload, start_of, submission};
 use crate::audit::{Rule, Scope, verify_store};
 
 const JOB: u128 = 1;
@@ -18,7 +18,7 @@ fn started(stage: &str, attempt: u32) -> Event {
 
 fn completed(stage: &str, attempt: u32) -> Event {
     let (stage, attempt) = (stage.into(), Attempt(attempt));
-    Event::StageCompleted(StageCompleted { stage, attempt, output: payload("1"), usage: None })
+    Event::StageCompleted(StageCompleted { stage, attempt, output: payload("1"), usage: None, rework: None })
 }
 
 fn step(key: &str) -> Event {
@@ -58,15 +58,15 @@ fn history(until: &str) -> Memory {
     log.apply(id, |_| Command::Submit(submission(None)));
     match until {
         "submitted" => {}
-        "started" => log.apply(id, start),
+        "started" => log.apply(id, start_of(0)),
         "retrying" => {
-            log.apply(id, start);
+            log.apply(id, start_of(0));
             log.apply(id, fail(0, 1, ErrorClass::Transient));
         }
         "completed" => {
-            log.apply(id, start);
+            log.apply(id, start_of(0));
             log.apply(id, complete(0, 1, payload("1")));
-            log.apply(id, start);
+            log.apply(id, start_of(1));
             log.apply(id, complete(1, 1, payload("1")));
         }
         "cancelled" => log.apply(id, |_| Command::Cancel { reason: None }),
@@ -82,13 +82,13 @@ async fn wrong_histories_are_named() {
     let cases: Vec<(&str, Vec<Event>, &str)> = vec![
         ("new", vec![started("echo-1", 1)], "begins with StageStarted"),
         ("submitted", vec![Event::JobSubmitted(submission(None))], "a job that exists"),
-        ("submitted", vec![started("echo-2", 1)], "the current stage is"),
+        ("submitted", vec![started("echo-2", 1)], "the current stages are"),
         ("submitted", vec![started("echo-1", 2)], "expected attempt 1"),
         ("submitted", vec![completed("echo-1", 1)], "not started"),
-        ("submitted", vec![retried("echo-1")], "while the job is waiting"),
-        ("started", vec![started("echo-1", 2)], "while the job is running"),
+        ("submitted", vec![retried("echo-1")], "while the job is open"),
+        ("started", vec![started("echo-1", 2)], "while the stage is running"),
         ("started", vec![completed("echo-1", 2)], "expected attempt 1"),
-        ("started", vec![completed("echo-1", 1), completed("echo-1", 1)], "not started"),
+        ("started", vec![completed("echo-1", 1), completed("echo-1", 1)], "the current stages are"),
         ("started", vec![step("a"), step("b"), step("a")], "twice"),
         ("started", vec![failed(ErrorClass::Transient, Some(1), true)], "either retry_at or final"),
         ("started", vec![failed(ErrorClass::Transient, None, false)], "either retry_at or final"),
@@ -129,10 +129,10 @@ async fn wrong_histories_are_named() {
 #[tokio::test]
 async fn a_manual_retry_starts_counting_anew() {
     let mut log = history("retrying");
-    log.apply(job(JOB), start);
+    log.apply(job(JOB), start_of(0));
     log.apply(job(JOB), fail(0, 2, ErrorClass::Transient));
     log.apply(job(JOB), |_| Command::Retry);
-    log.apply(job(JOB), start);
+    log.apply(job(JOB), start_of(0));
     log.apply(job(JOB), fail(0, 3, ErrorClass::Transient));
     let report = verify_store(&log, Scope::Everything, |_, _| {}).await.unwrap();
     assert_eq!(report.findings, []);

@@ -1,5 +1,6 @@
 //! Given jobs and a queue, when commands come together, then this is written and handed out.
 
+use quillwork_domain::content::{ContentCommand, ContentRated};
 use quillwork_domain::job::{JobSubmitted, Rejection};
 use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage};
@@ -8,6 +9,7 @@ use serde_json::value::RawValue;
 use quillwork_domain::job::ErrorClass;
 
 use super::*;
+use crate::engine::Noted;
 use crate::engine::queue::Queues;
 use crate::engine::supply::Found;
 use crate::engine::supply::Supply;
@@ -25,6 +27,7 @@ fn submission(priority: i16, key: Option<&str>, body: &str) -> Command {
         backoff: Backoff { initial_ms: 100, factor: 2, max_ms: 1_000 },
         max_rate_limited: 1,
         max_lost: 1,
+        beside_previous: false,
     };
     Command::Submit(Arc::new(JobSubmitted {
         topic: "topic".into(),
@@ -146,7 +149,7 @@ fn kinds(planned: &Planned) -> Vec<(u128, &str)> {
 fn completed() -> Command {
     let json = RawValue::from_string("1".into()).unwrap();
     let output = Payload::inline(json).unwrap();
-    Command::CompleteStage { stage: StageIndex(0), attempt: Attempt(1), output, usage: None }
+    Command::CompleteStage { stage: StageIndex(0), attempt: Attempt(1), output, usage: None, rework: None }
 }
 
 #[test]
@@ -313,4 +316,46 @@ fn a_paused_queue_starts_nothing_from_the_batch_that_pauses_it() {
     assert_eq!(kinds(&planned), [(1, "JobSubmitted"), (0, "QueuePaused")]);
     assert!(planned.controls.control("echo").paused);
     assert!(planned.batch.adds_to_queue());
+}
+
+#[test]
+fn what_readers_do_is_in_the_batch_with_everything_else() {
+    let mut desk = Desk::new();
+    let (one, two) = (JobId(Uuid::now_v7()), JobId(Uuid::now_v7()));
+    desk.cache.versions.put(one, Version(7));
+    desk.cache.versions.put(two, Version(0));
+    let view = ContentCommand::View { count: 3 };
+    let (noted, planned) = desk.plan(0, |plan| {
+        let meta = client().meta;
+        plan.request(job(1), &submission(0, None, ""), None, &client()).unwrap();
+        [(one, &view), (two, &view), (one, &rating("k", 4)), (one, &rating("k", 4)), (one, &rating("k", 5))]
+            .map(|(article, command)| plan.note(article, command, &meta))
+    });
+    let at = |position| Noted { position: Position(position), replayed: false };
+    let again = Noted { position: Position(4), replayed: true };
+    assert_eq!(noted, [Ok(at(2)), Ok(at(3)), Ok(at(4)), Ok(again), Err(Refusal::KeyReused("k".into()))]);
+    let events: Vec<_> = planned.batch.entries[1..]
+        .iter()
+        .map(|entry| (entry.recorded.stream, entry.recorded.version, entry.recorded.kind.as_ref()))
+        .collect();
+    assert_eq!(
+        events,
+        [
+            (StreamId::Content(one), Version(8), "ContentViewed"),
+            (StreamId::Content(two), Version(1), "ContentViewed"),
+            (StreamId::Content(one), Version(9), "ContentRated"),
+        ]
+    );
+    assert_eq!((planned.batch.keys.len(), planned.growth), (1, 1));
+    assert_eq!(desk.cache.versions.exact(one), Some(Version(9)));
+}
+
+/// A rating under a key.
+fn rating(key: &str, stars: u64) -> ContentCommand {
+    ContentCommand::Rate(ContentRated {
+        stars: stars.try_into().unwrap(),
+        rater: None,
+        idempotency_key: Some(key.into()),
+        request_digest: Some(Sha256Digest::of(&stars.to_le_bytes())),
+    })
 }

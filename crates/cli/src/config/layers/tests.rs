@@ -57,7 +57,7 @@ type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    let cases: [Case; 22] = [
+    let cases: [Case; 25] = [
         ("lissten = 1", &[], &["q.toml:1: lissten: unknown field `lissten`", "`listen`"]),
         ("\n\n[limits]\nmax_batch = 'x'", &[], &["q.toml:4: limits.max_batch:", "\"x\""]),
         ("[limits]\nmax_batch = 0", &[], &["q.toml:2: limits.max_batch: expected at least 1, got 0"]),
@@ -97,6 +97,13 @@ fn what_is_wrong_is_named_with_its_place() {
             &[],
             &["q.toml:2: pipelines.a.stages: a plan needs at least one stage"],
         ),
+        (
+            "[pipelines.a]\nstages = ['echo', ['echo', {handler='echo', x=1}]]",
+            &[],
+            &["q.toml:2: pipelines.a.stages[1][1]", "`x`"],
+        ),
+        ("[pipelines.a]\nstages = ['echo', []]", &[], &["q.toml:2: pipelines.a.stages[1]", "at least one"]),
+        ("[pipelines.a]\nstages = [[['echo']]]", &[], &["q.toml:2: pipelines.a.stages[0][0]", "a table"]),
         ("[pipelines.a]\nstages = [{handler='echo', x=1}]", &[], &["q.toml:2: pipelines.a.stages[0]", "`x`"]),
         (
             "",
@@ -136,11 +143,11 @@ fn a_password_is_not_shown() {
 fn a_rate_keeps_what_else_is_known_of_its_handler() {
     let variables = [("QUILLWORK_STAGES__ECHO__BURST", "7")];
     let config = load_text("[stages.echo]\nrate = '60/min'", &variables, &vec![]).unwrap();
-    let echo = config.settings.stages["echo"];
+    let echo = &config.settings.stages["echo"];
     assert_eq!((echo.concurrency, echo.burst), (Some(768), Some(7)));
-    let rate = echo.start_rate().unwrap().unwrap();
+    let rate = Frequency::rate(echo.rate, echo.burst).unwrap().unwrap();
     assert_eq!((rate.interval_micros(), rate.burst()), (1_000_000, 7));
-    assert_eq!(config.settings.stages["research"].start_rate(), Ok(None));
+    assert_eq!(Frequency::rate(config.settings.stages["research"].rate, None), Ok(None));
 }
 
 #[test]

@@ -5,47 +5,57 @@ use std::time::Duration;
 
 use super::*;
 
-const NOW: i64 = 1_000_000;
+pub(super) const NOW: i64 = 1_000_000;
 
 #[track_caller]
-fn check(given: &[Event], when: Command, then: Result<Vec<Event>, Rejection>) {
+pub(super) fn check(given: &[Event], when: Command, then: Result<Vec<Event>, Rejection>) {
     assert_eq!(decide(&fold(given), when), then);
 }
 
 fn start(at: i64) -> Command {
-    Command::StartStage { worker: "w".into(), at: time(at) }
+    start_of(0, at)
 }
 
-fn started(stage: &str, attempt: u32) -> Event {
+pub(super) fn start_of(stage: u16, at: i64) -> Command {
+    Command::StartStage { stage: StageIndex(stage), worker: "w".into(), at: time(at) }
+}
+
+pub(super) fn started(stage: &str, attempt: u32) -> Event {
     Event::StageStarted(StageStarted { stage: stage.into(), attempt: Attempt(attempt), worker: "w".into() })
 }
 
-fn complete(stage: u16, attempt: u32) -> Command {
+pub(super) fn complete(stage: u16, attempt: u32) -> Command {
     Command::CompleteStage {
         stage: StageIndex(stage),
         attempt: Attempt(attempt),
         output: output("x"),
         usage: None,
+        rework: None,
     }
 }
 
-fn completed(stage: &str, attempt: u32) -> Event {
+pub(super) fn completed(stage: &str, attempt: u32) -> Event {
     let output = output("x");
     Event::StageCompleted(StageCompleted {
         stage: stage.into(),
         attempt: Attempt(attempt),
         output,
         usage: None,
+        rework: None,
     })
 }
 
-fn job_completed() -> Event {
+pub(super) fn job_completed() -> Event {
     Event::JobCompleted(JobCompleted {})
 }
 
 fn fail(attempt: u32, class: ErrorClass, retry_after: Option<u64>) -> Command {
+    fail_of(0, attempt, class, retry_after)
+}
+
+pub(super) fn fail_of(stage: u16, attempt: u32, class: ErrorClass, retry_after: Option<u64>) -> Command {
     Command::FailStage {
-        stage: StageIndex(0),
+        stage: StageIndex(stage),
         attempt: Attempt(attempt),
         class,
         message: "no".into(),
@@ -56,8 +66,12 @@ fn fail(attempt: u32, class: ErrorClass, retry_after: Option<u64>) -> Command {
 }
 
 fn failed(attempt: u32, class: ErrorClass, retry_at: Option<i64>) -> Event {
+    failed_of("first", attempt, class, retry_at)
+}
+
+pub(super) fn failed_of(stage: &str, attempt: u32, class: ErrorClass, retry_at: Option<i64>) -> Event {
     Event::StageFailed(StageFailed {
-        stage: "first".into(),
+        stage: stage.into(),
         attempt: Attempt(attempt),
         error: "no".into(),
         class,
@@ -67,11 +81,15 @@ fn failed(attempt: u32, class: ErrorClass, retry_at: Option<i64>) -> Event {
 }
 
 fn job_failed(attempt: u32, class: ErrorClass) -> Event {
-    let error = JobError { class, message: "no".into(), stage: "first".into(), attempt: Attempt(attempt) };
+    job_failed_of("first", attempt, class)
+}
+
+pub(super) fn job_failed_of(stage: &str, attempt: u32, class: ErrorClass) -> Event {
+    let error = JobError { class, message: "no".into(), stage: stage.into(), attempt: Attempt(attempt) };
     Event::JobFailed(JobFailed { error })
 }
 
-fn cancelled() -> Event {
+pub(super) fn cancelled() -> Event {
     Event::JobCancelled(JobCancelled { reason: None })
 }
 
@@ -250,7 +268,8 @@ fn a_failed_or_cancelled_job_can_be_retried_where_it_stopped() {
 
 #[test]
 fn a_job_that_nobody_can_run_is_given_up() {
-    let abandon = || Command::Abandon { class: ErrorClass::UnknownHandler, message: "no".into() };
+    let abandon =
+        || Command::Abandon { stage: StageIndex(0), class: ErrorClass::UnknownHandler, message: "no".into() };
     check(&[submitted()], abandon(), Ok(vec![job_failed(0, ErrorClass::UnknownHandler)]));
     check(&[submitted(), cancelled()], abandon(), Ok(vec![]));
 }
@@ -258,24 +277,24 @@ fn a_job_that_nobody_can_run_is_given_up() {
 #[test]
 fn the_queue_follows_the_log() {
     let stage = StageIndex(0);
-    let react_to = |given: &[Event], event: Event| react(&fold(given), &event);
+    let react_to = |given: &[Event], event: Event| react(&fold(given), &event).collect::<Vec<_>>();
     let running = [submitted(), started("first", 1)];
-    assert_eq!(react_to(&[], submitted()), Some(TaskChange::Open { stage, run_at: None }));
-    assert_eq!(react_to(&[submitted()], started("first", 1)), Some(TaskChange::Lease { stage }));
+    assert_eq!(react_to(&[], submitted()), [TaskChange::Open { stage, run_at: None }]);
+    assert_eq!(react_to(&[submitted()], started("first", 1)), [TaskChange::Lease { stage }]);
     assert_eq!(
         react_to(&running, completed("first", 1)),
-        Some(TaskChange::Advance { from: stage, to: StageIndex(1) })
+        [TaskChange::Close { stage }, TaskChange::Follow { stage: StageIndex(1) }]
     );
     assert_eq!(
         react_to(&running, failed(1, ErrorClass::Transient, Some(NOW))),
-        Some(TaskChange::Release { stage, run_at: time(NOW) })
+        [TaskChange::Release { stage, run_at: time(NOW) }]
     );
     let last = [submitted(), started("first", 1), completed("first", 1), started("second", 1)];
-    assert_eq!(react_to(&last, completed("second", 1)), Some(TaskChange::Close { stage: StageIndex(1) }));
+    assert_eq!(react_to(&last, completed("second", 1)), [TaskChange::Close { stage: StageIndex(1) }]);
     let given_up = job_failed(1, ErrorClass::UnknownHandler);
-    assert_eq!(react_to(&[submitted()], given_up.clone()), Some(TaskChange::Close { stage }));
+    assert_eq!(react_to(&[submitted()], given_up.clone()), [TaskChange::Close { stage }]);
     let final_failure = failed(1, ErrorClass::Permanent, None);
-    assert_eq!(react_to(&running, final_failure.clone()), Some(TaskChange::Close { stage }));
-    assert_eq!(react_to(&[running.as_slice(), &[final_failure]].concat(), given_up), None);
-    assert_eq!(react_to(&running, cancelled()), Some(TaskChange::Close { stage }));
+    assert_eq!(react_to(&running, final_failure.clone()), [TaskChange::Close { stage }]);
+    assert_eq!(react_to(&[running.as_slice(), &[final_failure]].concat(), given_up), []);
+    assert_eq!(react_to(&running, cancelled()), [TaskChange::Close { stage }]);
 }

@@ -1,5 +1,7 @@
 //! What holds for every history, not only for the ones we thought of.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,13 +9,20 @@ use crate::envelope::{Meta, Recorded};
 use crate::wire;
 
 fn any_command() -> impl Strategy<Value = Command> {
-    let stage = (0_u16..3).prop_map(StageIndex);
+    let stage = (0_u16..5).prop_map(StageIndex);
     let attempt = (0_u32..6).prop_map(Attempt);
     let class = proptest::sample::select(ErrorClass::ALL.to_vec());
+    let to = proptest::option::weighted(0.3, proptest::sample::select(vec!["s0", "s1", "s2", "echo", "x"]));
     prop_oneof![
-        4 => (0_i64..5_000).prop_map(|at| Command::StartStage { worker: "w".into(), at: time(at) }),
-        3 => (stage.clone(), attempt.clone()).prop_map(|(stage, attempt)| {
-            Command::CompleteStage { stage, attempt, output: output("x"), usage: None }
+        6 => (stage.clone(), 0_i64..5_000).prop_map(|(stage, at)| {
+            Command::StartStage { stage, worker: "w".into(), at: time(at) }
+        }),
+        6 => (stage.clone(), attempt.clone(), to).prop_map(|(stage, attempt, to)| Command::CompleteStage {
+            stage,
+            attempt,
+            output: output("x"),
+            usage: None,
+            rework: to.map(|to| Rework { to: to.into(), reason: "r".into() }),
         }),
         3 => (stage.clone(), attempt.clone(), class.clone(), any::<u16>(), 0_i64..5_000).prop_map(
             |(stage, attempt, class, jitter, at)| Command::FailStage {
@@ -26,7 +35,7 @@ fn any_command() -> impl Strategy<Value = Command> {
                 at: time(at),
             }
         ),
-        1 => (stage, attempt, 0_u8..3).prop_map(|(stage, attempt, key)| Command::RecordStep {
+        1 => (stage.clone(), attempt, 0_u8..3).prop_map(|(stage, attempt, key)| Command::RecordStep {
             stage,
             attempt,
             key: key.to_string(),
@@ -35,72 +44,148 @@ fn any_command() -> impl Strategy<Value = Command> {
         }),
         1 => Just(Command::Cancel { reason: None }),
         1 => Just(Command::Retry),
-        1 => class.prop_map(|class| Command::Abandon { class, message: "m".into() }),
+        1 => (stage, class).prop_map(|(stage, class)| Command::Abandon { stage, class, message: "m".into() }),
     ]
+}
+
+/// A plan of one to five stages, some of them beside each other.
+fn any_submission() -> impl Strategy<Value = Event> {
+    proptest::collection::vec(any::<bool>(), 0..5).prop_map(|besides| {
+        let name = |place: usize| format!("s{place}");
+        let others = besides.into_iter().enumerate();
+        let others = others
+            .map(|(place, is_beside)| PlannedStage { beside_previous: is_beside, ..stage(&name(place + 1)) });
+        submitted_with(std::iter::once(stage(&name(0))).chain(others).collect())
+    })
+}
+
+/// What can be said about one stage.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    started: Attempt,
+    failures: u32,
+    /// Since the last round that it took part in.
+    has_result: bool,
 }
 
 /// Everything that can be said about a history without knowing how it came about.
 fn check_history(events: &[Event]) {
-    let mut results = BTreeMap::new();
-    let mut failures = 0_u32;
-    let mut last_started = BTreeMap::new();
+    let Event::JobSubmitted(submitted) = &events[0] else { panic!("{events:#?}") };
+    let plan = &submitted.plan;
+    let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
     let mut ended = false;
+    let mut round = 1;
     for (index, event) in events.iter().enumerate() {
         assert!(!ended || matches!(event, Event::JobRetried(_)), "{event:?} after the end: {events:#?}");
         match event {
             Event::JobSubmitted(_) => assert_eq!(index, 0),
             Event::StageStarted(started) => {
-                let before = last_started.insert(started.stage.clone(), started.attempt);
-                assert_eq!(started.attempt, before.unwrap_or_default().next(), "attempts count up by one");
+                let group = plan.group(plan.index_of(&started.stage).unwrap());
+                let is_done = |name: &str| seen.get(name).is_some_and(|seen| seen.has_result);
+                assert!(!is_done(&started.stage), "started with a result: {events:#?}");
+                assert!(plan.stages()[..group.start].iter().all(|stage| is_done(&stage.name)), "too early");
+                let stage = seen.entry(started.stage.clone()).or_default();
+                assert_eq!(started.attempt, stage.started.next(), "attempts count up by one");
+                stage.started = started.attempt;
             }
-            Event::StepRecorded(step) => assert_eq!(last_started.get(&step.stage), Some(&step.attempt)),
+            Event::StepRecorded(step) => assert_eq!(seen[&step.stage].started, step.attempt),
             Event::StageCompleted(completed) => {
-                assert_eq!(last_started.get(&completed.stage), Some(&completed.attempt));
-                *results.entry(completed.stage.clone()).or_insert(0) += 1;
-                failures = 0;
+                let stage = seen.get_mut(&completed.stage).unwrap();
+                assert_eq!(stage.started, completed.attempt);
+                let again = std::mem::replace(&mut stage.has_result, true);
+                let retried_in_vain =
+                    events[..index].iter().any(|event| matches!(event, Event::JobRetried(_)));
+                assert!(!again || retried_in_vain, "two results in one round: {events:#?}");
+                stage.failures = 0;
             }
             Event::StageFailed(failed) => {
                 assert_eq!(failed.is_final, failed.retry_at.is_none());
+                let stage = seen.get_mut(&failed.stage).unwrap();
                 if matches!(
                     failed.class,
                     ErrorClass::Transient | ErrorClass::BadOutput | ErrorClass::Timeout | ErrorClass::Panic
                 ) {
-                    failures += 1;
-                    assert!(failures <= 3, "more failures than the plan allows");
-                    assert_eq!(failed.is_final, failures == 3);
+                    stage.failures += 1;
+                    assert!(stage.failures <= 3, "more failures than the plan allows");
+                    assert_eq!(failed.is_final, stage.failures == 3);
                 }
             }
-            Event::JobRetried(_) => {
+            Event::StagesReopened(reopened) => {
+                round += 1;
+                assert_eq!(reopened.round, round);
+                let group = plan.group(plan.index_of(&reopened.stage).unwrap());
+                for later in &plan.stages()[group.start..] {
+                    let later = seen.entry(later.name.clone()).or_default();
+                    (later.has_result, later.failures) = (false, 0);
+                }
+            }
+            Event::JobRetried(retried) => {
                 ended = false;
-                failures = 0;
+                seen.entry(retried.stage.clone()).or_default().has_result = false;
+                let group = plan.group(plan.index_of(&retried.stage).unwrap());
+                let in_vain = plan.stages()[group.clone()].iter().all(|stage| {
+                    stage.name == retried.stage || seen.get(&stage.name).is_some_and(|seen| seen.has_result)
+                });
+                for (name, stage) in &mut seen {
+                    if group.contains(&plan.index_of(name).unwrap().place()) {
+                        stage.failures = 0;
+                        // Those that sent the job back in vain do so together.
+                        stage.has_result &= !in_vain || !asked_in_vain(&events[..index], name);
+                    }
+                }
             }
             Event::JobCompleted(_) => {
-                assert_eq!(results.len(), 2, "completed without a result of every stage")
+                let n_results = seen.values().filter(|seen| seen.has_result).count();
+                assert_eq!(n_results, plan.len(), "completed without a result of every stage")
             }
             Event::JobFailed(_) | Event::JobCancelled(_) => {}
-            Event::Queue(_) | Event::Archive(_) => panic!("an event of the queues in a job: {events:#?}"),
+            Event::Queue(_) | Event::Archive(_) | Event::Content(_) => {
+                panic!("an event of no job in a job: {events:#?}")
+            }
         }
         ended |= matches!(event, Event::JobCompleted(_) | Event::JobFailed(_) | Event::JobCancelled(_));
     }
-    assert!(results.values().all(|n| *n == 1), "a stage has more than one result: {results:?}");
+}
+
+/// True if the latest result of the stage called `name` was a wish to go back.
+fn asked_in_vain(events: &[Event], name: &str) -> bool {
+    let latest = events.iter().rev().find_map(|event| {
+        if let Event::StageCompleted(completed) = event
+            && completed.stage == name
+        {
+            return Some(completed.rework.is_some());
+        }
+        None
+    });
+    latest.unwrap_or(false)
+}
+
+fn opened(change: TaskChange) -> Option<StageIndex> {
+    if let TaskChange::Open { stage, .. } = change { Some(stage) } else { None }
 }
 
 proptest! {
     #[test]
-    fn decisions_keep_every_invariant(commands in proptest::collection::vec(any_command(), 0..60)) {
-        let mut job = fold(&[submitted()]);
-        let mut events = vec![submitted()];
-        let mut has_task = true;
+    fn decisions_keep_every_invariant(
+        submission in any_submission(),
+        commands in proptest::collection::vec(any_command(), 0..120),
+    ) {
+        let mut job = fold(std::slice::from_ref(&submission));
+        let mut tasks: BTreeSet<StageIndex> = react(&Job::default(), &submission).filter_map(opened).collect();
+        let mut events = vec![submission];
         for command in commands {
             let Ok(new) = decide(&job, command.clone()) else { continue };
             for event in new {
-                match react(&job, &event) {
-                    Some(TaskChange::Open { .. }) => { prop_assert!(!has_task); has_task = true; }
-                    Some(TaskChange::Close { .. }) => { prop_assert!(has_task); has_task = false; }
-                    Some(TaskChange::Lease { .. } | TaskChange::Release { .. } | TaskChange::Advance { .. }) => {
-                        prop_assert!(has_task);
+                for change in react(&job, &event) {
+                    match change {
+                        TaskChange::Open { stage, .. } | TaskChange::Follow { stage } => {
+                            prop_assert!(tasks.insert(stage), "{:?} has a task", stage);
+                        }
+                        TaskChange::Close { stage } => prop_assert!(tasks.remove(&stage)),
+                        TaskChange::Lease { stage } | TaskChange::Release { stage, .. } => {
+                            prop_assert!(tasks.contains(&stage));
+                        }
                     }
-                    None => {}
                 }
                 job = evolve(job, &event);
                 events.push(event);
@@ -110,7 +195,8 @@ proptest! {
             if repeats && let Ok(again) = decide(&job, command) {
                 prop_assert_eq!(again, vec![]);
             }
-            prop_assert_eq!(has_task, !job.is_terminal());
+            prop_assert_eq!(&tasks, &job.open().collect());
+            prop_assert_eq!(tasks.is_empty(), job.is_terminal());
         }
         check_history(&events);
         prop_assert_eq!(&fold(&events), &job);
@@ -118,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn any_sequence_of_events_folds_and_survives_the_wire(order in proptest::collection::vec(0_usize..12, 0..40)) {
+    fn any_sequence_of_events_folds_and_survives_the_wire(order in proptest::collection::vec(0_usize..14, 0..40)) {
         let kinds = wire::tests::one_of_each();
         let mut job = Job::default();
         for index in order {
@@ -143,13 +229,13 @@ proptest! {
                 hash: crate::chain::GENESIS,
             };
             prop_assert_eq!(&wire::decode(&recorded).unwrap(), event);
-            let _ = react(&job, event);
+            let _ = react(&job, event).count();
             job = evolve(job, event);
         }
     }
 
     #[test]
-    fn arbitrary_bytes_are_refused_without_panic(kind in 0_usize..9, data in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_are_refused_without_panic(kind in 0_usize..14, data in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = wire::decode_parts(wire::KINDS[kind], 1, &data);
     }
 }

@@ -4,7 +4,7 @@ use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
 /// Whether Markdown shows the text unchanged.
 #[expect(clippy::wildcard_enum_match_arm, reason = "everything but text is markup")]
-pub(crate) fn reads_as_itself(text: &str) -> bool {
+pub fn reads_as_itself(text: &str) -> bool {
     let mut shown = String::new();
     for event in Parser::new(text) {
         match event {
@@ -17,7 +17,7 @@ pub(crate) fn reads_as_itself(text: &str) -> bool {
 }
 
 /// The text, with backslashes where Markdown would take its signs for its own.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     if reads_as_itself(text) {
         return text.to_owned();
     }
@@ -30,11 +30,6 @@ pub(crate) fn escape(text: &str) -> String {
         escaped.push(c);
     }
     escaped
-}
-
-/// The text as a code span.
-pub(crate) fn code(text: &str) -> String {
-    if text.contains('`') { format!("`` {text} ``") } else { format!("`{text}`") }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ const ABBREVIATIONS: &[&str] = &[
 const NUMBERED: &[&str] = &["art", "no", "nos", "p", "para", "rev", "ver"];
 
 /// The byte range of each sentence of a block, without the white space around it.
-pub(crate) fn sentences(block: &str) -> Vec<Range<usize>> {
+pub fn sentences(block: &str) -> Vec<Range<usize>> {
     let mut sentences: Vec<Range<usize>> = Vec::new();
     let mut start = 0;
     for (offset, piece) in block.split_sentence_bound_indices() {

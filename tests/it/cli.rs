@@ -78,7 +78,8 @@ fn an_outsider_can_verify_an_export_with_the_documented_formula() {
     assert!(exported.status.success(), "{}", text(&exported.stderr));
     let mut previous = "0".repeat(64);
     let lines = fs::read_to_string(&export).unwrap();
-    assert_eq!(lines.lines().count(), 6);
+    // Submitted, four stages started and completed, completed.
+    assert_eq!(lines.lines().count(), 10);
     for line in lines.lines() {
         let (_, data) = line.split_once(r#","data":"#).unwrap();
         let data = data.strip_suffix('}').unwrap();

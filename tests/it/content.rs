@@ -57,10 +57,10 @@ async fn crowd(stacks: &[Stack]) {
     let (mut n_views, mut n_ratings) = (0, 0);
     for (recorded, version) in events.iter().zip(1..) {
         assert_eq!(recorded.version, Version(version));
-        match wire::decode(recorded).unwrap() {
-            Event::Content(ContentEvent::Viewed(viewed)) => n_views += viewed.count,
-            Event::Content(ContentEvent::Rated(_)) => n_ratings += 1,
-            other => panic!("{other:?}"),
+        let Event::Content(event) = wire::decode(recorded).unwrap() else { panic!("{recorded:?}") };
+        match event {
+            ContentEvent::Viewed(viewed) => n_views += viewed.count,
+            ContentEvent::Rated(_) => n_ratings += 1,
         }
     }
     assert_eq!((n_views, n_ratings), (N_VIEWS * stacks.len() as u64, 1));

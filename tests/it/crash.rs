@@ -8,20 +8,21 @@ use quillwork_domain::id::JobId;
 use quillwork_domain::job::{JobSubmitted, Phase};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_tests::faulty::{Fault, Faulty};
-use quillwork_tests::stack::{Deed, Ground, Handlers, PATIENCE, Stack, job};
+use quillwork_tests::stack::{Deed, Ground, Handlers, PATIENCE, Stack, job_of};
 use tokio::sync::watch;
 
-/// Two stages; each records one step, which counts how often it was done.
+/// Stages that each record one step, which counts how often it was done.
 fn handlers(n_done: &Arc<AtomicUsize>) -> Handlers {
     let n_done = n_done.clone();
     Handlers::default().with("steps", 4, move |_| Deed::StepThenReturn(n_done.clone()))
 }
 
-fn two_stages() -> JobSubmitted {
+/// One stage, and two that run at the same time after it.
+fn three_stages() -> JobSubmitted {
     JobSubmitted {
         idempotency_key: Some("the job".into()),
         request_digest: Some(Sha256Digest::of(b"body")),
-        ..job(&["steps", "steps"])
+        ..job_of(&[&["steps"], &["steps", "steps"]])
     }
 }
 
@@ -29,7 +30,7 @@ fn two_stages() -> JobSubmitted {
 async fn check(stack: &Stack, id: JobId) {
     assert_eq!(stack.ended(id).await.phase, Phase::Completed);
     let kinds = stack.kinds(id).await;
-    assert_eq!(kinds.iter().filter(|kind| *kind == "StageCompleted").count(), 2, "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| *kind == "StageCompleted").count(), 3, "{kinds:?}");
     let mut previous = chain::GENESIS;
     for (index, event) in stack.log().await.iter().enumerate() {
         assert_eq!(event.position.0, index as u64 + 1);
@@ -53,7 +54,7 @@ async fn survives(ground: &Ground, fault: Fault) -> bool {
         let finished = tokio::select! {
             _ = struck.wait_for(|n_faults| *n_faults > 0) => false,
             () = async {
-                let accepted = stack.submit(two_stages()).await.unwrap();
+                let accepted = stack.submit(three_stages()).await.unwrap();
                 stack.ended(accepted.job).await;
             } => true,
         };
@@ -62,13 +63,13 @@ async fn survives(ground: &Ground, fault: Fault) -> bool {
             return false;
         }
         let stack = Stack::start(ground, handlers(&n_done)).await;
-        let accepted = stack.submit(two_stages()).await.unwrap();
+        let accepted = stack.submit(three_stages()).await.unwrap();
         check(&stack, accepted.job).await;
         stack.stop().await;
     } else {
         let accepted = tokio::time::timeout(PATIENCE, async {
             loop {
-                match stack.submit(two_stages()).await {
+                match stack.submit(three_stages()).await {
                     Ok(accepted) => return accepted,
                     Err(refusal) => assert!(refusal.to_string().contains("store"), "{refusal}"),
                 }
@@ -77,9 +78,9 @@ async fn survives(ground: &Ground, fault: Fault) -> bool {
         check(&stack, accepted.await.unwrap().job).await;
         stack.stop().await;
     }
-    // A recorded step is never done again. One that was done and not yet recorded is.
+    // A recorded step is never done again. One that was done and not yet recorded is, and two run at the same time.
     let n_done = n_done.load(Ordering::SeqCst);
-    assert!((2..=3).contains(&n_done), "{fault:?}: steps done {n_done} times");
+    assert!((3..=5).contains(&n_done), "{fault:?}: steps done {n_done} times");
     crashes || *struck.borrow() > 0
 }
 
@@ -88,7 +89,7 @@ async fn for_every_commit(new: fn() -> Ground, fault: impl Fn(usize) -> Fault) {
     while survives(&new(), fault(n)).await {
         n += 1;
     }
-    assert!(n > 4, "a job of two stages with steps takes more than {n} commits");
+    assert!(n > 4, "a job of three stages with steps takes more than {n} commits");
 }
 
 /// A test of each fault at every commit, on each store.

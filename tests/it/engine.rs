@@ -8,11 +8,12 @@ use quillwork_app::archive::{ArchiveError, ArchiveWish};
 use quillwork_app::engine::{EngineConfig, Refusal};
 use quillwork_domain::archive::Kept;
 use quillwork_domain::id::{JobId, Version};
-use quillwork_domain::job::{ErrorClass, JobSubmitted, Phase};
+use quillwork_domain::job::{ErrorClass, Job, JobSubmitted, Phase, StagePhase};
 use quillwork_domain::payload::{Payload, Sha256Digest};
 use quillwork_domain::time::Timestamp;
-use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, caller, config, job, runs};
+use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, caller, config, job, job_of, n_running, runs};
 use quillwork_worker::stage::StageError;
+use tokio::sync::watch;
 
 quillwork_tests::on_every_store!(
     a_job_of_two_stages_takes_six_events,
@@ -28,6 +29,9 @@ quillwork_tests::on_every_store!(
     a_full_house_is_refused_and_empties,
     what_ran_when_the_process_stopped_runs_again_without_its_finished_steps,
     an_ended_job_leaves_the_log_and_an_open_one_stays,
+    the_stages_of_a_group_run_at_the_same_time,
+    the_final_failure_of_one_stage_ends_those_beside_it,
+    a_job_that_is_sent_back_runs_again_with_what_was_said_of_it,
 );
 
 fn echo() -> Handlers {
@@ -327,4 +331,70 @@ async fn what_another_process_archived_cannot_be_set_going_again() {
     assert!(!mine.submit(keyed).await.unwrap().replayed);
     mine.stop().await;
     theirs.stop().await;
+}
+
+async fn the_stages_of_a_group_run_at_the_same_time(ground: Ground) {
+    let go = watch::Sender::new(false);
+    let waits = go.subscribe();
+    let handlers = echo()
+        .with("waits", 2, move |_| Deed::ReturnWhen(waits.clone()))
+        .with("seen", 1, |_| Deed::ReturnSeen);
+    let stack = Stack::start(&ground, handlers).await;
+    let id = stack.submit(job_of(&[&["echo"], &["waits", "waits"], &["seen"]])).await.unwrap().job;
+    let both = stack.job_when(id, |job| n_running(job) == 2).await;
+    assert_eq!(both.n_done(), 1);
+    go.send_replace(true);
+    let ended = stack.ended(id).await;
+    assert_eq!(ended.phase, Phase::Completed);
+    assert_eq!(text(&ended, 3), "[3,0,1]", "three outputs, no feedback, the first round");
+    assert!(stack.reader.tasks(None, 10).await.unwrap().is_empty());
+    stack.stop().await;
+}
+
+/// What a stage returned.
+fn text(job: &Job, stage: usize) -> String {
+    match job.stages[stage].output.as_ref() {
+        Some(Payload::Inline(json)) => json.get().to_owned(),
+        Some(Payload::Blob(_)) | None => panic!("{job:#?}"),
+    }
+}
+
+async fn the_final_failure_of_one_stage_ends_those_beside_it(ground: Ground) {
+    let fail = watch::Sender::new(false);
+    let fails = fail.subscribe();
+    let handlers = echo().with("hangs", 1, |_| Deed::Hang).with("fails", 1, move |_| {
+        if *fails.borrow() {
+            Deed::Fail(StageError::permanent("no"))
+        } else {
+            Deed::Fail(StageError::new(ErrorClass::Released, "not yet"))
+        }
+    });
+    let stack = Stack::start(&ground, handlers).await;
+    let id = stack.submit(job_of(&[&["hangs", "fails", "echo"]])).await.unwrap().job;
+    stack.job_when(id, |job| job.stages[0].phase == StagePhase::Running && job.n_done() == 1).await;
+    fail.send_replace(true);
+    let ended = stack.ended(id).await;
+    assert_eq!(ended.phase, Phase::Failed);
+    assert_eq!(ended.error.unwrap().stage, "stage-1");
+    // The slot of the one that hung is free again.
+    let next = stack.submit(job(&["hangs"])).await.unwrap().job;
+    stack.job_when(next, runs).await;
+    assert_eq!(stack.reader.tasks(None, 10).await.unwrap().len(), 1);
+    stack.stop().await;
+}
+
+async fn a_job_that_is_sent_back_runs_again_with_what_was_said_of_it(ground: Ground) {
+    let handlers = echo().with("seen", 1, |_| Deed::ReturnSeen).with("gate", 1, |attempt| match attempt {
+        1 => Deed::SendBack("seen"),
+        _ => Deed::Return("good"),
+    });
+    let stack = Stack::start(&ground, handlers).await;
+    let id = stack.submit(job_of(&[&["echo"], &["seen"], &["gate", "echo"]])).await.unwrap().job;
+    let ended = stack.ended(id).await;
+    assert_eq!((ended.phase, ended.round), (Phase::Completed, 2));
+    assert_eq!(text(&ended, 1), "[1,3,2]", "one output, three of feedback, the second round");
+    let kinds = stack.kinds(id).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "StagesReopened").count(), 1, "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| *kind == "StageCompleted").count(), 7, "{kinds:?}");
+    stack.stop().await;
 }

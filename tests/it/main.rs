@@ -20,6 +20,7 @@ mod crash;
 mod engine;
 mod http_stage;
 mod kill;
+mod money;
 mod outage;
 mod outside;
 mod own_stage;

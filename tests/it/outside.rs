@@ -1,5 +1,6 @@
 //! Whole jobs with a search, pages and a language model, against a world that fails as the real one does.
 
+mod draft;
 mod model;
 mod pages;
 mod steps;

@@ -51,6 +51,9 @@ fn most_at_once(log: &[Recorded]) -> usize {
             | Event::JobCancelled(_)
             | Event::JobRetried(_)
             | Event::StagesReopened(_)
+            | Event::JobPaused(_)
+            | Event::JobResumed(_)
+            | Event::BudgetSet(_)
             | Event::Queue(_)
             | Event::Archive(_)
             | Event::Content(_) => {}

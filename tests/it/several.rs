@@ -1,12 +1,16 @@
-//! What processes on one log ask of the store because they are several, counted.
+//! Several processes on one log: what they ask of the store because they are several, counted, and one job of which
+//! each holds a stage.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quillwork_app::engine::EngineConfig;
 use quillwork_app::ports::store::LogWriter;
+use quillwork_domain::job::Phase;
 use quillwork_tests::counting::{Calls, Counting};
-use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, job};
+use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, job, job_of, n_running, runs};
+use quillwork_worker::stage::StageError;
+use tokio::sync::watch;
 
 const N_JOBS: usize = 20;
 
@@ -56,4 +60,63 @@ async fn nobody_locks_or_asks_in_vain() {
     assert_eq!(of_worker, BTreeMap::from(expected));
     worker.stop().await;
     api.stop().await;
+}
+
+/// Handlers of which one process has the first, and another one the second.
+fn halves(left: Deeds, right: Deeds) -> (Handlers, Handlers) {
+    (Handlers::default().with("left", 1, left), Handlers::default().with("right", 1, right))
+}
+
+type Deeds = Box<dyn Fn(u32) -> Deed + Send + Sync>;
+
+#[tokio::test]
+async fn two_processes_hold_stages_of_one_job() {
+    let ground = Ground::postgres();
+    let said = [watch::Sender::new(false), watch::Sender::new(false)];
+    let [first, second] = said.each_ref().map(watch::Sender::subscribe);
+    let (left, right) = halves(
+        Box::new(move |_| Deed::ReturnWhen(first.clone())),
+        Box::new(move |_| Deed::ReturnWhen(second.clone())),
+    );
+    let (left, _) = start(&ground, left).await;
+    let (right, _) = start(&ground, right).await;
+    let id = left.submit(job_of(&[&["left", "right"], &["left"], &["right"]])).await.unwrap().job;
+    left.job_when(id, |job| n_running(job) == 2).await;
+    // The second process has seen nothing of this result when it reports its own.
+    said[0].send_replace(true);
+    left.job_when(id, |job| job.n_done() == 1).await;
+    said[1].send_replace(true);
+    assert_eq!(right.ended(id).await.phase, Phase::Completed);
+    let kinds = right.kinds(id).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "StageCompleted").count(), 4, "{kinds:?}");
+    assert!(!kinds.iter().any(|kind| kind.starts_with("StageFailed")), "{kinds:?}");
+    left.stop().await;
+    right.stop().await;
+}
+
+#[tokio::test]
+async fn a_final_failure_ends_what_runs_in_another_process() {
+    let ground = Ground::postgres();
+    let said = watch::Sender::new(false);
+    let (hangs, fails) = (said.subscribe(), said.subscribe());
+    let (left, right) = halves(
+        Box::new(move |_| if *hangs.borrow() { Deed::Return("done") } else { Deed::Hang }),
+        Box::new(
+            move |_| if *fails.borrow() { Deed::Fail(StageError::permanent("no")) } else { Deed::Panic },
+        ),
+    );
+    let (left, _) = start(&ground, left).await;
+    let id = left.submit(job_of(&[&["left", "right"]])).await.unwrap().job;
+    left.job_when(id, runs).await;
+    said.send_replace(true);
+    let (right, _) = start(&ground, right).await;
+    assert_eq!(right.ended(id).await.phase, Phase::Failed);
+    // The slot of the stage that hung is free: its process was told, and its late word changed nothing.
+    let next = right.submit(job(&["left"])).await.unwrap().job;
+    assert_eq!(left.ended(next).await.phase, Phase::Completed);
+    let kinds = left.kinds(id).await;
+    assert_eq!(kinds.last().unwrap(), "JobFailed", "{kinds:?}");
+    assert!(left.reader.tasks(None, 10).await.unwrap().is_empty());
+    left.stop().await;
+    right.stop().await;
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use quillwork_app::budgets::TenantBudgets;
 use quillwork_app::catalog::CheckSettings;
 use quillwork_app::engine::{
     self, Accepted, Caller, Engine, EngineConfig, EngineThread, Refusal, Submission,
@@ -14,7 +15,7 @@ use quillwork_app::follow::follow;
 use quillwork_app::ports::store::{LogReader, LogWatch, LogWriter};
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position, Version};
-use quillwork_domain::job::{Event, Job, JobSubmitted, Rework, StagePhase, evolve};
+use quillwork_domain::job::{Event, Job, JobSubmitted, Rework, Spent, StagePhase, evolve};
 use quillwork_domain::plan::{Backoff, Plan, PlannedStage};
 use quillwork_domain::wire;
 use quillwork_store::postgres::{self, PostgresConfig};
@@ -53,6 +54,13 @@ pub enum Deed {
     StepThenHang,
     /// Records a step that counts how often it was done, then returns.
     StepThenReturn(Arc<AtomicUsize>),
+    /// Pays for as many calls, each a step that counts how often it was made and costs this many millionths of a US
+    /// dollar, then returns.
+    Pay {
+        n_calls: usize,
+        cost_micros: u64,
+        n_made: Arc<AtomicUsize>,
+    },
 }
 
 struct Acting(Act);
@@ -79,11 +87,32 @@ impl Stage for Acting {
                 let count = || async { Ok(n_done.fetch_add(1, Ordering::SeqCst)) };
                 StageOutput::new(&cx.step("count", count).await?)
             }
+            Deed::Pay { n_calls, cost_micros, n_made } => {
+                for call in 0..n_calls {
+                    let pay = || async {
+                        n_made.fetch_add(1, Ordering::SeqCst);
+                        Ok(((), Some(spent(cost_micros))))
+                    };
+                    cx.paid_step(&format!("call-{call}"), pay).await?;
+                }
+                StageOutput::new(&"paid")
+            }
             Deed::StepThenHang => {
                 cx.step("first", || async { Ok(1) }).await?;
                 std::future::pending().await
             }
         }
+    }
+}
+
+fn spent(cost_micros: u64) -> Spent {
+    Spent {
+        provider: "main".to_owned(),
+        model: "writer-1".to_owned(),
+        input_tokens: 100,
+        output_tokens: 200,
+        cost_micros,
+        prices: Some("2026-11-01".to_owned()),
     }
 }
 
@@ -227,16 +256,31 @@ impl Stack {
         config: EngineConfig,
         wrap: impl FnOnce(Box<dyn LogWriter>) -> Box<dyn LogWriter>,
     ) -> Self {
+        Self::begin(ground, handlers, config, wrap, None).await
+    }
+
+    async fn begin(
+        ground: &Ground,
+        handlers: Handlers,
+        config: EngineConfig,
+        wrap: impl FnOnce(Box<dyn LogWriter>) -> Box<dyn LogWriter>,
+        budgets: Option<Arc<TenantBudgets>>,
+    ) -> Self {
         let (writer, reader, watch, dir) = ground.open().await;
         let (workers, ports) = Workers::new(handlers.0);
         let thread = engine::start(config, wrap(writer), reader.clone(), ports).await.unwrap();
         let engine = thread.engine();
-        let workers = workers.start(&engine);
+        let workers = workers.with_budgets(budgets).start(&engine);
         let mut following = JoinSet::new();
         if let Some(watch) = watch {
             following.spawn(follow(watch, engine.feed().clone(), Some(engine.clone())));
         }
         Self { engine, reader, thread, workers, following, _dir: dir }
+    }
+
+    /// With tenants that are held to what they may spend in a day.
+    pub async fn start_on_a_budget(ground: &Ground, handlers: Handlers, budgets: TenantBudgets) -> Self {
+        Self::begin(ground, handlers, ground.config(), |writer| writer, Some(Arc::new(budgets))).await
     }
 
     /// Ends as by `kill -9`: nothing is said to anyone. What the dead engine still holds in memory stays unheard.
@@ -356,6 +400,7 @@ pub fn job(handlers: &[&str]) -> JobSubmitted {
         labels: BTreeMap::new(),
         idempotency_key: None,
         request_digest: None,
+        budget: None,
     }
 }
 

@@ -21,6 +21,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::stack::PATIENCE;
+
 use self::service::Service;
 pub use self::service::{Asked, Reply};
 
@@ -54,7 +56,7 @@ pub struct World {
 struct State {
     /// Path to status, content type and body.
     pages: Mutex<BTreeMap<String, (u16, String, String)>>,
-    counts: Mutex<BTreeMap<String, u32>>,
+    counts: watch::Sender<BTreeMap<String, u32>>,
     prompts: Mutex<Vec<Value>>,
     script: Mutex<Script>,
     service: Service,
@@ -66,7 +68,7 @@ impl World {
         let addr = listener.local_addr().unwrap();
         let state = Arc::new(State {
             pages: Mutex::default(),
-            counts: Mutex::default(),
+            counts: watch::Sender::default(),
             prompts: Mutex::default(),
             script: Mutex::new(Arc::new(|_, _| Answer::Faithful)),
             service: Service::default(),
@@ -119,7 +121,14 @@ impl World {
 
     /// How often each path was asked for, such as `GET /a` or `POST /v1/chat/completions`.
     pub fn counts(&self) -> BTreeMap<String, u32> {
-        self.state.counts.lock().unwrap().clone()
+        self.state.counts.borrow().clone()
+    }
+
+    /// Waits until a path was asked for so often.
+    pub async fn asked(&self, path: &str, times: u32) {
+        let mut counts = self.state.counts.subscribe();
+        let asked = counts.wait_for(|counts| counts.get(path).is_some_and(|count| *count >= times));
+        tokio::time::timeout(PATIENCE, asked).await.expect("the path should be asked for").unwrap();
     }
 
     /// How often the model was asked.
@@ -154,12 +163,9 @@ type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, std::io::Error>>>
 
 async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
     let path = request.uri().path().to_owned();
-    let n = {
-        let mut counts = state.counts.lock().unwrap();
-        let count = counts.entry(format!("{} {path}", request.method())).or_default();
-        *count += 1;
-        *count
-    };
+    let asked = format!("{} {path}", request.method());
+    state.counts.send_modify(|counts| *counts.entry(asked.clone()).or_default() += 1);
+    let n = state.counts.borrow()[&asked];
     if request.method() == Method::POST && path == "/v1/chat/completions" {
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap();

@@ -1,7 +1,9 @@
 //! `/v1/jobs`: one file per thing that can be asked.
 
 pub(crate) mod batch;
+pub(crate) mod budget;
 pub(crate) mod command;
+pub(crate) mod cost;
 pub(crate) mod events;
 pub(crate) mod list;
 pub(crate) mod result;

@@ -15,6 +15,7 @@ mod history;
 mod jobs;
 mod log;
 mod metrics;
+mod money;
 mod params;
 mod pipelines;
 pub mod problem;
@@ -27,6 +28,7 @@ mod state;
 mod stats;
 mod submission;
 mod tenant;
+mod usage;
 mod view;
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use quillwork_domain::job::PauseReason;
 use quillwork_projections::{Health, QueueRow, ReadModels, Stats};
 
 use crate::problem::{Kind, Problem};
@@ -37,6 +38,11 @@ struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabel {
     status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PauseLabel {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -100,6 +106,7 @@ impl HttpMetrics {
 pub(crate) async fn metrics(State(ops): State<Ops>) -> Result<Response, Problem> {
     let mut now = Registry::with_prefix("quillwork");
     register_engine(&mut now, &ops);
+    register_pauses(&mut now, &ops);
     if let Some(models) = &ops.models {
         register_models(&mut now, &ops, models);
         // A read model that does not answer is a finding, and not a reason to hide the rest.
@@ -138,6 +145,15 @@ fn register_engine(now: &mut Registry, ops: &Ops) {
     now.register("engine_running_stages", "Stages that run in this process", gauge(running));
 }
 
+fn register_pauses(now: &mut Registry, ops: &Ops) {
+    let pauses = Family::<PauseLabel, Counter>::default();
+    for reason in PauseReason::ALL {
+        let label = PauseLabel { reason: reason.as_str() };
+        pauses.get_or_create(&label).inc_by(ops.engine.feed().pauses(reason));
+    }
+    now.register("jobs_paused", "Jobs that this process paused because a budget was used up", pauses);
+}
+
 fn register_models(now: &mut Registry, ops: &Ops, models: &ReadModels) {
     let (head, position) = (ops.engine.feed().head().0, models.position().0);
     now.register("projector_position", "The last event in the read models", gauge(position));
@@ -160,6 +176,7 @@ fn register_stats(now: &mut Registry, stats: &Stats) {
         ("completed", jobs.completed),
         ("failed", jobs.failed),
         ("cancelled", jobs.cancelled),
+        ("paused", jobs.paused),
     ] {
         by_status.get_or_create(&StatusLabel { status }).set(i64::try_from(n).unwrap_or(i64::MAX));
     }

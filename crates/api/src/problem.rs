@@ -229,6 +229,9 @@ impl From<Refusal> for Problem {
                 Rejection::AlreadySubmitted
                 | Rejection::NotCancellable(_)
                 | Rejection::NotRetryable(_)
+                | Rejection::NotResumable(_)
+                | Rejection::BudgetUsedUp { .. }
+                | Rejection::NoBudgetNeeded(_)
                 | Rejection::NothingToStart
                 | Rejection::UnknownAttempt(_)
                 | Rejection::TooManySteps(_) => Self::new(Kind::StateForbids, detail),

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::problem::{Kind, Problem};
 use crate::state::{ApiState, Ops};
-use crate::{content, context, docs, health, jobs, log, metrics, pipelines, queues, stats};
+use crate::{content, context, docs, health, jobs, log, metrics, pipelines, queues, stats, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,6 +38,10 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::stream::stream))
         .routes(routes!(jobs::command::cancel))
         .routes(routes!(jobs::command::retry))
+        .routes(routes!(jobs::budget::set_budget))
+        .routes(routes!(jobs::budget::resume))
+        .routes(routes!(jobs::cost::cost))
+        .routes(routes!(usage::usage))
         .routes(routes!(log::events))
         .routes(routes!(queues::list::list))
         .routes(routes!(queues::show::show))

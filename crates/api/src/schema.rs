@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "only their descriptions are used")]
 
 mod content;
+mod money;
 mod params;
 mod problems;
 mod queues;
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub(crate) use content::{Content, ContentPage, ContentQuery, NewRating, NewViews, Noted};
+pub(crate) use money::{Cost, JobCost, Pause, SetBudget, UsagePage, UsageQuery};
 pub(crate) use params::{
     CallerHeaders, EventsQuery, JobPath, ListQuery, MinPosition, QueuePath, Resume, ShowQuery,
 };
@@ -45,6 +47,7 @@ pub(crate) struct NewJob {
     /// For the jobs of a batch: 1 to 255 visible ASCII characters.
     #[schema(min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
+    budget: Option<SetBudget>,
 }
 
 /// Jobs to submit at once.
@@ -71,6 +74,7 @@ pub(crate) enum Status {
     Completed,
     Failed,
     Cancelled,
+    Paused,
 }
 
 /// Where to find what belongs to a job.
@@ -166,6 +170,9 @@ pub(crate) struct Job {
     stages: Vec<String>,
     usage: Option<Usage>,
     submitted_position: u64,
+    /// Why the job waits for money, while it is paused.
+    pause: Option<Pause>,
+    cost: Cost,
     links: Links,
 }
 
@@ -189,6 +196,7 @@ pub(crate) enum StageState {
     Waiting,
     Running,
     Retrying,
+    Parked,
     Completed,
     SentBack,
     Stopped,
@@ -370,6 +378,7 @@ pub(crate) struct JobCounts {
     completed: u64,
     failed: u64,
     cancelled: u64,
+    paused: u64,
 }
 
 /// Attempts of a stage.

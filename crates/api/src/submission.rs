@@ -6,7 +6,8 @@ use std::sync::Arc;
 use quillwork_app::catalog::{Catalog, NotInCatalog};
 use quillwork_app::engine::Submission;
 use quillwork_domain::id::JobId;
-use quillwork_domain::job::{JobSubmitted, check_topic};
+use quillwork_domain::job::{Budget, JobSubmitted, check_topic};
+use quillwork_domain::money::Usd;
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::time::Timestamp;
 use serde::Deserialize;
@@ -14,9 +15,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::body;
 use crate::params::clip;
 use crate::problem::{FieldError, Problem};
+use crate::{body, money};
 
 pub(crate) const MAX_SETTINGS_BYTES: usize = 64 * 1024;
 pub(crate) const MAX_PRIORITY: i64 = 100;
@@ -36,6 +37,14 @@ struct NewJob {
     run_at: Option<String>,
     labels: Option<BTreeMap<String, String>>,
     idempotency_key: Option<String>,
+    budget: Option<NewBudget>,
+}
+
+/// How much it may cost.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBudget {
+    max_cost_usd: Box<RawValue>,
 }
 
 /// Reads and checks one job; `key` is the request's `Idempotency-Key`.
@@ -66,6 +75,14 @@ pub(crate) fn read(json: &[u8], key: Option<&str>, catalog: &Catalog) -> Result<
             refuse(&format!("labels.{}", clip(key)), message);
         }
     }
+    let budget = match new.budget.as_ref().map(|budget| money::read(&budget.max_cost_usd)) {
+        Some(Ok(Usd(max_cost_micros))) => Some(Budget { max_cost_micros }),
+        Some(Err(message)) => {
+            refuse("budget.max_cost_usd", message);
+            None
+        }
+        None => catalog.job_budget(),
+    };
     let own_key = new.idempotency_key.as_deref();
     if own_key.is_some_and(|own| key.is_some_and(|key| own != key)) {
         refuse("idempotency_key", "differs from the Idempotency-Key header; give one of them".to_owned());
@@ -106,6 +123,7 @@ pub(crate) fn read(json: &[u8], key: Option<&str>, catalog: &Catalog) -> Result<
         labels,
         idempotency_key: key.map(str::to_owned),
         request_digest: key.map(|_| digest(json)).transpose()?,
+        budget,
     };
     Ok(Submission { id: JobId(Uuid::now_v7()), job: Arc::new(job) })
 }
@@ -233,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn the_budget_is_the_jobs_own_or_the_configured_one() {
+        let configured = catalog().with_job_budget(Some(Budget { max_cost_micros: 7 }));
+        for (json, catalog, micros) in [
+            (r#"{"topic":"tea"}"#, catalog(), None),
+            (r#"{"topic":"tea"}"#, configured.clone(), Some(7)),
+            (r#"{"topic":"tea","budget":{"max_cost_usd":"0.50"}}"#, configured.clone(), Some(500_000)),
+            (r#"{"topic":"tea","budget":{"max_cost_usd":0.1}}"#, configured, Some(100_000)),
+        ] {
+            let budget = read(json.as_bytes(), None, &catalog).unwrap().job.budget;
+            assert_eq!(budget.map(|budget| budget.max_cost_micros), micros, "{json}");
+        }
+    }
+
+    #[test]
     fn all_fields_are_taken() {
         let json = r#"{"topic":"tea","pipeline":"echo","settings":{"echo":{}},"priority":-100,
             "run_at":"2030-01-01T00:00:00Z","labels":{"team/a.b_c-1":"blue"}}"#;
@@ -257,6 +289,11 @@ mod tests {
             (r#"{"topic":"x","settings":[]}"#, "settings"),
             (r#"{"topic":"x","settings":{"echo":1}}"#, "settings.echo"),
             (r#"{"topic":"x","settings":{"nope":1}}"#, "settings.nope"),
+            (r#"{"topic":"x","budget":1}"#, "budget"),
+            (r#"{"topic":"x","budget":{}}"#, "budget.max_cost_usd"),
+            (r#"{"topic":"x","budget":{"max_cost_usd":"much"}}"#, "budget.max_cost_usd"),
+            (r#"{"topic":"x","budget":{"max_cost_usd":-1}}"#, "budget.max_cost_usd"),
+            (r#"{"topic":"x","budget":{"max_cost_usd":"1","max_tokens":1}}"#, "budget.max_tokens"),
             (r#"{"topic":"x","colour":1}"#, "colour"),
             (r#"{"topic":"x","idempotency_key":"a b"}"#, "idempotency_key"),
         ] {

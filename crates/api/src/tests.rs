@@ -1,5 +1,6 @@
 mod content;
 mod log;
+mod money;
 mod openapi;
 mod problems;
 mod queues;

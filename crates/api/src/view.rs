@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use quillwork_app::engine::Accepted;
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::job::Status;
+use quillwork_domain::money::Usd;
 use quillwork_projections::JobSummary;
 use serde::{Serialize, Serializer};
 
@@ -46,12 +47,35 @@ impl Serialize for Path {
 pub(crate) struct JobView {
     #[serde(flatten)]
     pub(crate) job: JobSummary,
+    pub(crate) cost: Cost,
     pub(crate) links: Links,
+}
+
+/// What a job has cost, and how much it may.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cost {
+    #[serde(serialize_with = "usd")]
+    pub(crate) spent_usd: u64,
+    #[serde(serialize_with = "optional_usd")]
+    pub(crate) budget_usd: Option<u64>,
+}
+
+/// Writes millionths of a US dollar as a decimal.
+pub(crate) fn usd<S: Serializer>(micros: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Usd(*micros))
+}
+
+fn optional_usd<S: Serializer>(micros: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match micros {
+        Some(micros) => usd(micros, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl From<JobSummary> for JobView {
     fn from(job: JobSummary) -> Self {
-        Self { links: Links(job.id), job: JobSummary { counted: vec![], beside: vec![], ..job } }
+        let cost = Cost { spent_usd: job.spent_micros(), budget_usd: job.budget_micros };
+        Self { links: Links(job.id), cost, job: JobSummary { counted: vec![], beside: vec![], ..job } }
     }
 }
 

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use quillwork_domain::job::Budget;
 use quillwork_domain::plan::Plan;
 use serde_json::value::RawValue;
 
-/// Checks the settings of one handler; the error names the member and says what it accepts.
+/// Whether settings can be used; the error names the member and says what it accepts.
+type Check = dyn Fn(&RawValue) -> Result<(), String> + Send + Sync;
+
+/// Checks the settings of one handler.
 #[derive(Clone)]
-pub struct CheckSettings(Arc<dyn Fn(&RawValue) -> Result<(), String> + Send + Sync>);
+pub struct CheckSettings(Arc<Check>);
 
 impl CheckSettings {
     pub fn new(check: impl Fn(&RawValue) -> Result<(), String> + Send + Sync + 'static) -> Self {
@@ -34,6 +38,7 @@ pub struct Catalog {
     pipelines: BTreeMap<String, Plan>,
     default_pipeline: String,
     handlers: BTreeMap<String, CheckSettings>,
+    job_budget: Option<Budget>,
 }
 
 /// A wish that the catalog does not hold; says what it does hold.
@@ -58,7 +63,7 @@ impl Catalog {
         default_pipeline: String,
         handlers: BTreeMap<String, CheckSettings>,
     ) -> Result<Self, NotInCatalog> {
-        let catalog = Self { pipelines, default_pipeline, handlers };
+        let catalog = Self { pipelines, default_pipeline, handlers, job_budget: None };
         catalog.pipeline(None)?;
         for (pipeline, plan) in &catalog.pipelines {
             for stage in plan.stages() {
@@ -72,6 +77,16 @@ impl Catalog {
             }
         }
         Ok(catalog)
+    }
+
+    /// The same, where a job that names no budget gets this one.
+    pub fn with_job_budget(self, job_budget: Option<Budget>) -> Self {
+        Self { job_budget, ..self }
+    }
+
+    /// What a job may cost that does not say it; None if that is not limited.
+    pub fn job_budget(&self) -> Option<Budget> {
+        self.job_budget
     }
 
     /// The pipeline called `name`, or the default one: its name and its plan.

@@ -29,4 +29,4 @@ mod work;
 pub use content::Noted;
 pub use handle::{Accepted, Caller, Controlled, Engine, Refusal, Submission};
 pub use start::{EngineConfig, EngineGone, EngineThread, StartError, start};
-pub use work::{FinishedStep, Outcome, PackedOutput, StageRun, WorkerPort};
+pub use work::{FinishedStep, Funds, Outcome, PackedOutput, RecordedStep, StageRun, WorkerPort};

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use quillwork_domain::archive::cover;
 use quillwork_domain::id::{JobId, Position};
+use quillwork_domain::job::{Event, PauseReason};
 use quillwork_domain::wire::{self, DecodeError};
 use tokio::sync::{Notify, watch};
 
@@ -57,6 +58,8 @@ struct Shared {
     window: Mutex<Window>,
     own: Mutex<OwnEvents>,
     commits: AtomicU64,
+    /// In the order of [`PauseReason::ALL`].
+    pauses: [AtomicU64; PauseReason::ALL.len()],
     watched: Mutex<HashMap<JobId, Weak<Notify>>>,
 }
 
@@ -90,6 +93,7 @@ impl Feed {
             window: Mutex::default(),
             own: Mutex::default(),
             commits: AtomicU64::default(),
+            pauses: Default::default(),
             watched: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -108,6 +112,12 @@ impl Feed {
     /// How many commits of events this process has made.
     pub fn commits(&self) -> u64 {
         self.shared.commits.load(Ordering::Relaxed)
+    }
+
+    /// How often this process has paused a job for this reason.
+    pub fn pauses(&self, reason: PauseReason) -> u64 {
+        let counts = PauseReason::ALL.iter().zip(&self.shared.pauses);
+        counts.filter(|(counted, _)| **counted == reason).map(|(_, n)| n.load(Ordering::Relaxed)).sum()
     }
 
     /// Waits until there is an event after `position`; returns the head.
@@ -171,6 +181,13 @@ impl Feed {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
         let head = last.recorded.position;
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        for entry in &entries {
+            let Event::JobPaused(paused) = &entry.event else { continue };
+            let counts = PauseReason::ALL.iter().zip(&self.shared.pauses);
+            counts.filter(|(reason, _)| **reason == paused.reason).for_each(|(_, n)| {
+                n.fetch_add(1, Ordering::Relaxed);
+            });
+        }
         self.shared.own.lock().unwrap_or_else(PoisonError::into_inner).add(first.recorded.position, head);
         let entries = Arc::new(entries);
         {

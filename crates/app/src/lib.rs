@@ -7,6 +7,7 @@
 pub mod address;
 pub mod archive;
 pub mod audit;
+pub mod budgets;
 pub mod catalog;
 pub mod clock;
 pub mod draft;

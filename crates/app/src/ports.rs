@@ -11,5 +11,6 @@ pub mod provider;
 pub mod rate_limiter;
 pub mod remote;
 pub mod search;
+pub mod spending;
 pub mod store;
 pub mod writer;

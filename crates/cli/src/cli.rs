@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::commands::{audit, bench, config, content, job, queue, rebuild, retention, run, up, worker};
+use crate::commands::{
+    audit, bench, config, content, job, queue, rebuild, retention, run, up, usage, worker,
+};
 use crate::config::{Config, ConfigError, Overrides, load};
 
 /// Durable jobs that research a topic and write about it.
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Job(job::Args),
     /// Pause, resume and limit the queues of a server.
     Queue(queue::Args),
+    /// Show what was paid to providers, by day, tenant and model.
+    Usage(usage::Args),
     /// Show what readers did with articles.
     Content(content::Args),
     /// Rebuild the queue and the read models from the log. Stop the server before, but for the read models on PostgreSQL.
@@ -82,6 +86,7 @@ impl Cli {
             Command::Migrate
             | Command::Job(_)
             | Command::Queue(_)
+            | Command::Usage(_)
             | Command::Content(_)
             | Command::Rebuild(_)
             | Command::Retention(_)

@@ -14,6 +14,7 @@ pub(crate) mod retention;
 pub(crate) mod run;
 mod serve;
 pub(crate) mod up;
+pub(crate) mod usage;
 pub(crate) mod worker;
 
 use crate::cli::{Cli, Command};
@@ -29,6 +30,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Projector => projector::run(&globals).await,
         Command::Migrate => migrate::run(&globals).await,
         Command::Job(args) => job::run(&globals, args).await,
+        Command::Usage(args) => usage::run(&globals, args).await,
         Command::Queue(args) => queue::run(&globals, args).await,
         Command::Content(args) => content::run(&globals, args).await,
         Command::Rebuild(args) => rebuild::run(&globals, args).await,

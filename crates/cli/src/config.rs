@@ -3,6 +3,7 @@
 //! A flag wins over the environment, the environment over the file, the file over the default. Each layer is checked
 //! by itself, so that an error can say where the wrong value stands.
 
+mod budgets;
 mod cache;
 mod duration;
 mod error;
@@ -18,6 +19,7 @@ mod search;
 mod secret;
 mod settings;
 
+pub(crate) use budgets::BudgetSettings;
 pub(crate) use duration::Span;
 pub(crate) use error::ConfigError;
 pub(crate) use frequency::Frequency;

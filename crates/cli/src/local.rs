@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use quillwork_app::budgets::TenantBudgets;
 use quillwork_app::catalog::Catalog;
 use quillwork_app::engine::{Engine, EngineConfig, EngineGone, start};
 use quillwork_app::follow::follow;
@@ -57,6 +58,7 @@ impl Local {
         writer: Writer,
         outside: &Outside,
         run: &Handlers,
+        budgets: Option<Arc<TenantBudgets>>,
     ) -> anyhow::Result<Self> {
         let settings = &config.settings;
         let rates = start_rates::of(settings, &outside.limiter)?;
@@ -72,6 +74,7 @@ impl Local {
             })
             .collect();
         let (workers, ports) = Workers::new(bulkheads);
+        let workers = workers.with_budgets(budgets);
         let Writer { writer, watch } = writer;
         let reader = storage.reader.clone();
         let thread = start(engine_config(settings), writer, reader.clone(), ports).await?;
@@ -128,7 +131,8 @@ fn catalog(config: &Config, handlers: &[StageHandler]) -> anyhow::Result<Catalog
         .iter()
         .map(|handler| (handler.name.as_ref().to_owned(), handler.check_settings.clone()))
         .collect();
-    Ok(Catalog::new(plans, config.settings.default_pipeline.clone(), checks)?)
+    let catalog = Catalog::new(plans, config.settings.default_pipeline.clone(), checks)?;
+    Ok(catalog.with_job_budget(config.settings.budgets.of_a_job()))
 }
 
 /// The name of this process in events and logs, for people.

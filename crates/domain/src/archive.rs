@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::chain::GENESIS;
 use crate::envelope::Recorded;
 use crate::id::{JobId, Position, Version};
-use crate::job::{Event, Job, Status, evolve};
+use crate::job::{Event, Job, Status, StepRecorded, evolve};
 use crate::payload::Sha256Digest;
 use crate::time::Timestamp;
+use crate::usage::{self, UsageTally};
 use crate::wire;
 
 /// Jobs left the log. Shapes are frozen by the golden files in `tests/wire/`.
@@ -34,6 +35,9 @@ pub struct ArchivedJob {
     pub status: Status,
     /// By the name of the stage.
     pub stages: BTreeMap<String, StageTally>,
+    /// What was paid for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<UsageTally>,
 }
 
 /// The attempts of one stage of one job.
@@ -136,8 +140,12 @@ fn leave(candidate: &Candidate<'_>, through: Timestamp) -> Result<ArchivedJob, K
     }
     let mut job = Job::default();
     let mut stages = BTreeMap::<String, StageTally>::new();
+    let mut usage = Vec::new();
     for recorded in candidate.events {
         let event = wire::decode(recorded).map_err(|_| Kept::Undecodable)?;
+        if let Event::StepRecorded(StepRecorded { spent: Some(spent), .. }) = &event {
+            usage::count(&mut usage, &recorded.meta.tenant, recorded.recorded_at.day(), spent);
+        }
         tally(&mut stages, &event);
         job = evolve(job, &event);
     }
@@ -146,7 +154,7 @@ fn leave(candidate: &Candidate<'_>, through: Timestamp) -> Result<ArchivedJob, K
         Some(status) if !status.is_terminal() => Err(Kept::Open),
         None => Err(Kept::Open),
         Some(_) if last.recorded_at >= through => Err(Kept::TooYoung),
-        Some(status) => Ok(ArchivedJob { id: candidate.job, status, stages }),
+        Some(status) => Ok(ArchivedJob { id: candidate.job, status, stages, usage }),
     }
 }
 
@@ -159,7 +167,7 @@ fn tally(stages: &mut BTreeMap<String, StageTally>, event: &Event) {
         Event::StageCompleted(completed) => stage(&completed.stage, &|tally| tally.completed += 1),
         Event::StageFailed(failed) => stage(&failed.stage, &|tally| {
             tally.failed += 1;
-            tally.retried += u64::from(failed.retry_at.is_some());
+            tally.retried += u64::from(!failed.is_final);
         }),
         Event::JobSubmitted(_)
         | Event::StepRecorded(_)
@@ -168,6 +176,9 @@ fn tally(stages: &mut BTreeMap<String, StageTally>, event: &Event) {
         | Event::JobCancelled(_)
         | Event::JobRetried(_)
         | Event::StagesReopened(_)
+        | Event::JobPaused(_)
+        | Event::JobResumed(_)
+        | Event::BudgetSet(_)
         | Event::Queue(_)
         | Event::Archive(_)
         | Event::Content(_) => {}

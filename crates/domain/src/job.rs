@@ -8,6 +8,7 @@
 //!
 //! One stream per job. A repeated or stale command yields no events; a wrong one yields a [`Rejection`].
 
+mod budget;
 mod command;
 mod decide;
 mod event;
@@ -22,8 +23,9 @@ mod topic;
 pub use command::Command;
 pub use decide::{MAX_STEPS, decide};
 pub use event::{
-    Event, JobCancelled, JobCompleted, JobFailed, JobRetried, JobSubmitted, Rework, Spent, StageCompleted,
-    StageFailed, StageStarted, StagesReopened, StepRecorded, Usage,
+    Budget, BudgetSet, Event, JobCancelled, JobCompleted, JobFailed, JobPaused, JobResumed, JobRetried,
+    JobSubmitted, PauseReason, Rework, Spent, StageCompleted, StageFailed, StageStarted, StagesReopened,
+    StepRecorded, Usage,
 };
 pub use evolve::evolve;
 pub use failure::{ErrorClass, JobError};

@@ -66,6 +66,72 @@ impl Timestamp {
     }
 }
 
+/// A day in UTC, written as `2026-01-31`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(u32);
+
+impl Day {
+    /// Counted from 1970-01-01; the last day of the year 9999 if that is too far.
+    pub fn from_number(number: u32) -> Self {
+        Self(number.min(Timestamp::MAX.day().0))
+    }
+
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The midnight that ends it.
+    pub fn end(self) -> Timestamp {
+        Timestamp::from_millis((i64::from(self.0) + 1) * MILLIS_A_DAY)
+    }
+}
+
+const MILLIS_A_DAY: i64 = 86_400_000;
+
+impl Timestamp {
+    pub fn day(self) -> Day {
+        Day(u32::try_from(self.0 / MILLIS_A_DAY).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Timestamp::from_millis(i64::from(self.0) * MILLIS_A_DAY).to_rfc3339();
+        f.write_str(std::str::from_utf8(&text[..10]).unwrap_or_default())
+    }
+}
+
+/// Not a day that can be written, between the years 1970 and 9999.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a day between the years 1970 and 9999 such as 2026-01-31, got {0:?}")]
+pub struct NotADay(String);
+
+impl FromStr for Day {
+    type Err = NotADay;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let midnight = if s.len() == 10 {
+            format!("{s}T00:00:00Z").parse::<Timestamp>()
+        } else {
+            Err(NotATime(s.into()))
+        };
+        midnight.map(Timestamp::day).map_err(|_| NotADay(s.into()))
+    }
+}
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.to_rfc3339()).unwrap_or_default())
@@ -129,5 +195,17 @@ mod tests {
             Timestamp::from_millis(i64::MAX).plus(Duration::MAX).to_string(),
             "9999-12-31T23:59:59.999Z"
         );
+    }
+
+    #[test]
+    fn days_are_in_utc_and_return() {
+        let late: Timestamp = "2026-01-31T23:59:59.999Z".parse().unwrap();
+        assert_eq!(late.day().to_string(), "2026-01-31");
+        assert_eq!(late.day().end().to_string(), "2026-02-01T00:00:00.000Z");
+        assert_eq!("2026-01-31".parse(), Ok(late.day()));
+        assert_eq!(Timestamp::MAX.day().end(), Timestamp::MAX);
+        for text in ["2026-02-30", "1969-12-31", "2026-1-1", "today", "2026-01-31T"] {
+            assert!(text.parse::<Day>().is_err(), "{text}");
+        }
     }
 }

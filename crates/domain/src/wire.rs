@@ -38,7 +38,7 @@ pub enum DecodeError {
 }
 
 /// All kinds of events, as stored and shown.
-pub const KINDS: [&str; 16] = [
+pub const KINDS: [&str; 19] = [
     "JobSubmitted",
     "StageStarted",
     "StepRecorded",
@@ -55,6 +55,9 @@ pub const KINDS: [&str; 16] = [
     "StagesReopened",
     "ContentViewed",
     "ContentRated",
+    "JobPaused",
+    "JobResumed",
+    "BudgetSet",
 ];
 
 /// The kind called `name`, without a copy if it is one of [`KINDS`].
@@ -84,6 +87,9 @@ pub fn kind(event: &Event) -> &'static str {
         Event::StagesReopened(_) => KINDS[13],
         Event::Content(ContentEvent::Viewed(_)) => KINDS[14],
         Event::Content(ContentEvent::Rated(_)) => KINDS[15],
+        Event::JobPaused(_) => KINDS[16],
+        Event::JobResumed(_) => KINDS[17],
+        Event::BudgetSet(_) => KINDS[18],
     }
 }
 
@@ -105,6 +111,9 @@ pub fn encode(event: &Event) -> Result<Encoded, serde_json::Error> {
         Event::JobCancelled(data) => to_json(data),
         Event::JobRetried(data) => to_json(data),
         Event::StagesReopened(data) => to_json(data),
+        Event::JobPaused(data) => to_json(data),
+        Event::JobResumed(data) => to_json(data),
+        Event::BudgetSet(data) => to_json(data),
         Event::Queue(QueueEvent::Paused(data)) => to_json(data),
         Event::Queue(QueueEvent::Resumed(data)) => to_json(data),
         Event::Queue(QueueEvent::Limited(data)) => to_json(data),
@@ -147,6 +156,9 @@ pub fn decode_parts(kind: &str, schema_version: u16, data: &[u8]) -> Result<Even
         ("JobCancelled", 1) => parse(kind, data).map(Event::JobCancelled),
         ("JobRetried", 1) => parse(kind, data).map(Event::JobRetried),
         ("StagesReopened", 1) => parse(kind, data).map(Event::StagesReopened),
+        ("JobPaused", 1) => parse(kind, data).map(Event::JobPaused),
+        ("JobResumed", 1) => parse(kind, data).map(Event::JobResumed),
+        ("BudgetSet", 1) => parse(kind, data).map(Event::BudgetSet),
         ("QueuePaused", 1) => parse(kind, data).map(QueueEvent::Paused).map(Event::Queue),
         ("QueueResumed", 1) => parse(kind, data).map(QueueEvent::Resumed).map(Event::Queue),
         ("QueueLimited", 1) => parse(kind, data).map(QueueEvent::Limited).map(Event::Queue),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use quillwork_app::ports::spending::Spendings;
 use quillwork_domain::content::{Rater, Stars};
 use quillwork_domain::id::{JobId, Position};
-use quillwork_domain::time::Timestamp;
+use quillwork_domain::time::{Day, Timestamp};
 
 use crate::changes::{Changes, Checkpoint};
 use crate::content_analytics::{ContentAnalytics, ContentPlace, ContentSort};
@@ -13,6 +14,7 @@ use crate::job_timeline::TimelineEntry;
 use crate::queues::QueueRow;
 use crate::read_models::ReadModelError;
 use crate::stats::Stats;
+use crate::usage::{UsageFilter, UsageGroup, UsagePlace, UsageRow};
 use crate::{postgres, sqlite};
 
 /// The version of the tables and of the folds that fill them. An SQLite file of another version is thrown away; on
@@ -104,6 +106,28 @@ impl Backend {
         match self {
             Self::Sqlite(readers) => sqlite::queues(readers),
             Self::Postgres(database, _) => postgres::query::queues(database).await,
+        }
+    }
+
+    /// What a tenant has spent on a day.
+    pub(crate) async fn spent(&self, tenant: &str, day: Day) -> Result<Spendings, ReadModelError> {
+        match self {
+            Self::Sqlite(readers) => sqlite::usage::spent(readers, tenant, day),
+            Self::Postgres(database, _) => postgres::usage::spent(database, tenant, day).await,
+        }
+    }
+
+    /// Up to `limit` rows of what was paid for, after a place.
+    pub(crate) async fn usage(
+        &self,
+        filter: &UsageFilter,
+        group: UsageGroup,
+        after: UsagePlace,
+        limit: usize,
+    ) -> Result<Vec<UsageRow>, ReadModelError> {
+        match self {
+            Self::Sqlite(readers) => sqlite::usage::rows(readers, filter, group, after, limit).await,
+            Self::Postgres(database, _) => postgres::usage::rows(database, filter, group, after, limit).await,
         }
     }
 

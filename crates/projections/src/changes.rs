@@ -13,6 +13,7 @@ use crate::job_summary::{self, JobSummary};
 use crate::job_timeline::{self, TimelineEntry};
 use crate::queues::{self, QueueRow};
 use crate::stats::StatsDelta;
+use crate::usage::UsageDelta;
 
 /// How far the read models are: the last event that they contain, and its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub(crate) struct Changes {
     /// Jobs that left the log, as they were; their rows go.
     pub(crate) removed: Vec<JobSummary>,
     pub(crate) stats: StatsDelta,
+    pub(crate) usage: UsageDelta,
     /// All queues by handler, if the batch has news of them; empty if not.
     pub(crate) queues: BTreeMap<String, QueueRow>,
     /// Articles that the batch is about.
@@ -84,6 +86,7 @@ impl Changes {
             timeline: Vec::new(),
             removed: Vec::new(),
             stats: StatsDelta::default(),
+            usage: UsageDelta::default(),
             queues: BTreeMap::new(),
             contents: ContentChanges::default(),
             through: checkpoint,
@@ -125,6 +128,7 @@ impl Changes {
         for job in &archived.jobs {
             let row = self.jobs.remove(&job.id).and_then(|changed| changed.job);
             self.stats.archive(row.as_ref(), job);
+            self.usage.archive(row.as_ref(), job);
             gone.extend(row.as_ref().map(|row| row.submitted_position));
             self.removed.extend(row);
             self.contents.archive(job.id);
@@ -145,6 +149,7 @@ impl Changes {
         job_summary::fold_in_place(job, entry);
         if let Some(job) = job {
             self.stats.count(before, job, &entry.event);
+            self.usage.count(entry);
             if before.is_none() {
                 self.labels.extend(job.label_keys().map(|label| (label, job.submitted_position)));
             }

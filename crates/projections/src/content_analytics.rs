@@ -189,6 +189,9 @@ fn rater(event: &Event) -> Option<Rater> {
         | Event::JobCancelled(_)
         | Event::JobRetried(_)
         | Event::StagesReopened(_)
+        | Event::JobPaused(_)
+        | Event::JobResumed(_)
+        | Event::BudgetSet(_)
         | Event::Queue(_)
         | Event::Archive(_) => None,
     }

@@ -34,6 +34,8 @@ pub enum StageState {
     Waiting,
     Running,
     Retrying,
+    /// It waits for money.
+    Parked,
     Completed,
     /// It has its result, and the job is to go back.
     SentBack,
@@ -42,8 +44,15 @@ pub enum StageState {
 }
 
 impl StageState {
-    pub const ALL: [Self; 6] =
-        [Self::Waiting, Self::Running, Self::Retrying, Self::Completed, Self::SentBack, Self::Stopped];
+    pub const ALL: [Self; 7] = [
+        Self::Waiting,
+        Self::Running,
+        Self::Retrying,
+        Self::Parked,
+        Self::Completed,
+        Self::SentBack,
+        Self::Stopped,
+    ];
 }
 
 impl GroupStage {
@@ -137,6 +146,28 @@ impl JobSummary {
         self.retry_at = retry_at;
     }
 
+    /// Lets a stage wait for money.
+    pub(crate) fn park(&mut self, stage: &str) {
+        if let Some(member) = self.member(stage) {
+            member.become_idle(StageState::Parked);
+            return self.show();
+        }
+        (self.worker, self.stage_started_at, self.retry_at) = (None, None, None);
+        self.status = Status::Paused;
+    }
+
+    /// Lets all stages that wait for money wait for a worker.
+    pub(crate) fn resume(&mut self) {
+        if self.group.is_empty() {
+            self.status = self.waiting();
+            return;
+        }
+        for member in self.group.iter_mut().filter(|member| member.state == StageState::Parked) {
+            member.become_idle(StageState::Waiting);
+        }
+        self.show();
+    }
+
     /// Goes back to the group of `stage`.
     pub(crate) fn reopen(&mut self, stage: &str) {
         let place = self.stages.iter().position(|name| name == stage).unwrap_or_default();
@@ -182,6 +213,8 @@ impl JobSummary {
             self.status = Status::Running;
         } else if has(StageState::Retrying) {
             self.status = Status::Retrying;
+        } else if has(StageState::Parked) && !has(StageState::Waiting) {
+            self.status = Status::Paused;
         } else if self.status != Status::Scheduled {
             self.status = self.waiting();
         }

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use quillwork_domain::id::{Attempt, JobId, Position, Version};
-use quillwork_domain::job::{JobError, Status, Usage};
+use quillwork_domain::job::{JobError, JobPaused, Status, Usage};
 use quillwork_domain::time::Timestamp;
+use quillwork_domain::usage::UsageTally;
 use serde::{Deserialize, Serialize};
 
 use crate::job_group::{GroupStage, StageState};
@@ -64,6 +65,12 @@ struct Rare<'a> {
     labels: Option<Cow<'a, BTreeMap<String, String>>>,
     #[serde(default, rename = "u", skip_serializing_if = "Option::is_none")]
     usage: Option<Cow<'a, Usage>>,
+    #[serde(default, rename = "m", skip_serializing_if = "Option::is_none")]
+    budget_micros: Option<u64>,
+    #[serde(default, rename = "d", skip_serializing_if = "Option::is_none")]
+    paid: Option<Cow<'a, [UsageTally]>>,
+    #[serde(default, rename = "h", skip_serializing_if = "Option::is_none")]
+    pause: Option<Cow<'a, JobPaused>>,
     #[serde(default, rename = "o", skip_serializing_if = "Option::is_none")]
     round: Option<u32>,
     #[serde(default, rename = "b", skip_serializing_if = "Option::is_none")]
@@ -99,6 +106,9 @@ pub(crate) fn details(job: &JobSummary) -> Result<String, serde_json::Error> {
             error: job.error.as_ref().map(Cow::Borrowed),
             labels: (!job.labels.is_empty()).then_some(Cow::Borrowed(&job.labels)),
             usage: job.usage.as_ref().map(Cow::Borrowed),
+            budget_micros: job.budget_micros,
+            paid: (!job.paid.is_empty()).then_some(Cow::Borrowed(&job.paid)),
+            pause: job.pause.as_ref().map(Cow::Borrowed),
             round: (job.round > 1).then_some(job.round),
             beside: (!job.beside.is_empty()).then_some(Cow::Borrowed(&job.beside)),
             group: job
@@ -175,6 +185,9 @@ impl JobRow<'_> {
             usage: rare.usage.map(Cow::into_owned),
             submitted_position: self.submitted_position,
             counted: counted.into_owned(),
+            budget_micros: rare.budget_micros,
+            paid: rare.paid.map(Cow::into_owned).unwrap_or_default(),
+            pause: rare.pause.map(Cow::into_owned),
             round: rare.round.unwrap_or(1),
             beside: rare.beside.map(Cow::into_owned).unwrap_or_default(),
             group,
@@ -214,6 +227,7 @@ pub(crate) fn status_code(status: Status) -> i16 {
         Status::Completed => 5,
         Status::Failed => 6,
         Status::Cancelled => 7,
+        Status::Paused => 8,
     }
 }
 
@@ -231,6 +245,7 @@ fn state_code(state: StageState) -> u8 {
         StageState::Completed => 4,
         StageState::SentBack => 5,
         StageState::Stopped => 6,
+        StageState::Parked => 7,
     }
 }
 

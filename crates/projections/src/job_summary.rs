@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use quillwork_app::ports::store::Entry;
 use quillwork_domain::id::{Attempt, JobId, Position, Version};
-use quillwork_domain::job::{Event, JobError, Status, Usage};
+use quillwork_domain::job::{Event, JobError, JobPaused, Status, Usage};
 use quillwork_domain::time::Timestamp;
+use quillwork_domain::usage::{self, UsageTally};
 use serde::{Deserialize, Serialize};
 
 use crate::job_group::GroupStage;
@@ -59,6 +60,14 @@ pub struct JobSummary {
     /// The places of the stages that run beside the one before them. Not for clients: the pipelines tell it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<u32>,
+    /// Why the job waits for money, and until when, while it is paused.
+    pub pause: Option<JobPaused>,
+    /// How much may be paid for it, in millionths of a US dollar; None if that is not limited.
+    #[serde(skip)]
+    pub budget_micros: Option<u64>,
+    /// What was paid for it. Not for clients: it is there for the day on which the job leaves the log.
+    #[serde(skip)]
+    pub paid: Vec<UsageTally>,
     /// For each stage, what the counters have of this job: attempts started, completed, failed and retried. Not for
     /// clients: it is there for the day on which the job leaves the log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,6 +88,11 @@ impl JobSummary {
             self.status = Status::Queued;
         }
         self
+    }
+
+    /// What was paid for it, in millionths of a US dollar.
+    pub fn spent_micros(&self) -> u64 {
+        self.paid.iter().fold(0, |sum, tally| sum.saturating_add(tally.paid.cost_micros))
     }
 
     /// The place in the plan of the stage that is shown, from 0.
@@ -132,11 +146,12 @@ pub(crate) fn fold_in_place(summary: &mut Option<JobSummary>, entry: &Entry) {
     let at = recorded.recorded_at;
     match &entry.event {
         // A job is submitted once; a second time changes nothing but the version.
-        Event::JobSubmitted(_)
-        | Event::StepRecorded(_)
-        | Event::Queue(_)
-        | Event::Archive(_)
-        | Event::Content(_) => {}
+        Event::JobSubmitted(_) | Event::Queue(_) | Event::Archive(_) | Event::Content(_) => {}
+        Event::StepRecorded(step) => {
+            if let Some(spent) = &step.spent {
+                usage::count(&mut job.paid, &recorded.meta.tenant, at.day(), spent);
+            }
+        }
         Event::StageStarted(started) => {
             job.count(&started.stage, [1, 0, 0, 0]);
             job.started_at.get_or_insert(at);
@@ -154,9 +169,16 @@ pub(crate) fn fold_in_place(summary: &mut Option<JobSummary>, entry: &Entry) {
             }
         }
         Event::StageFailed(failed) => {
-            job.count(&failed.stage, [0, 0, 1, u64::from(failed.retry_at.is_some())]);
-            job.fail(&failed.stage, failed.retry_at);
+            job.count(&failed.stage, [0, 0, 1, u64::from(!failed.is_final)]);
+            if failed.is_parked() {
+                job.park(&failed.stage);
+            } else {
+                job.fail(&failed.stage, failed.retry_at);
+            }
         }
+        Event::JobPaused(paused) => job.pause = Some(paused.clone()),
+        Event::JobResumed(_) => job.resume(),
+        Event::BudgetSet(set) => job.budget_micros = Some(set.max_cost_micros),
         Event::StagesReopened(reopened) => {
             job.round = reopened.round;
             job.reopen(&reopened.stage);
@@ -182,6 +204,9 @@ pub(crate) fn fold_in_place(summary: &mut Option<JobSummary>, entry: &Entry) {
             job.error = None;
             job.finished_at = None;
         }
+    }
+    if job.status != Status::Paused {
+        job.pause = None;
     }
     job.version = recorded.version;
     job.position = recorded.position;
@@ -221,6 +246,9 @@ fn submitted(entry: &Entry) -> Option<JobSummary> {
         stages,
         usage: None,
         submitted_position: recorded.position,
+        budget_micros: submitted.budget.map(|budget| budget.max_cost_micros),
+        paid: vec![],
+        pause: None,
         round: 1,
         group: vec![],
         beside,

@@ -36,7 +36,7 @@ pub enum TimelineOutcome {
     Failed,
     /// Its worker vanished.
     Lost,
-    /// Its worker gave it back.
+    /// Its worker gave it back: it was shutting down, or must not spend any more.
     Released,
     /// The job was cancelled, or failed by another stage.
     Cancelled,
@@ -84,6 +84,9 @@ pub(crate) fn fold(before: &JobSummary, entry: &Entry, ended: &mut Vec<(Position
         | Event::JobCompleted(_)
         | Event::JobRetried(_)
         | Event::StagesReopened(_)
+        | Event::JobPaused(_)
+        | Event::JobResumed(_)
+        | Event::BudgetSet(_)
         | Event::Queue(_)
         | Event::Archive(_)
         | Event::Content(_) => {}
@@ -172,7 +175,7 @@ fn shown(
 fn outcome(class: ErrorClass) -> TimelineOutcome {
     match class {
         ErrorClass::Lost => TimelineOutcome::Lost,
-        ErrorClass::Released => TimelineOutcome::Released,
+        ErrorClass::Released | ErrorClass::BudgetExhausted => TimelineOutcome::Released,
         ErrorClass::Transient
         | ErrorClass::RateLimited
         | ErrorClass::Quota

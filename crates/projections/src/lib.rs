@@ -1,7 +1,7 @@
 //! The read side: what clients see, folded from the log.
 //!
 //! Each read model is a file with its row and its pure fold: [`job_summary`], [`job_timeline`], [`queues`], [`stats`],
-//! [`content_analytics`].
+//! [`usage`], [`content_analytics`].
 //! [`changes`] runs them over a batch of events, so that many events of a job become one written row. [`Projector`]
 //! keeps the tables up to date, [`ReadModels`] answers queries, and [`rebuild()`] makes the tables anew.
 //! Rows and checkpoint are one transaction, and no event is ever skipped.
@@ -26,6 +26,7 @@ pub mod rebuild;
 mod sqlite;
 pub mod stats;
 mod tables;
+pub mod usage;
 
 pub use content_analytics::{ContentAnalytics, ContentPage, ContentPlace, ContentSort};
 pub use job_group::{GroupStage, StageState};
@@ -37,6 +38,7 @@ pub use queues::QueueRow;
 pub use read_models::{Health, ReadModelError, ReadModels};
 pub use rebuild::{Rebuilt, rebuild, rebuild_postgres};
 pub use stats::Stats;
+pub use usage::{UsageFilter, UsageGroup, UsagePage, UsagePlace, UsageRow};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ pub(crate) mod list;
 pub(crate) mod lookup;
 pub(crate) mod query;
 pub(crate) mod schema;
+pub(crate) mod usage;
 pub(crate) mod write;
 
 use std::borrow::Cow;

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quillwork_app::clock;
+use quillwork_app::ports::spending::Spendings;
 use quillwork_app::ports::store::StoreError;
 use quillwork_domain::id::{JobId, Position};
 use quillwork_domain::job::Status;
-use quillwork_domain::time::Timestamp;
+use quillwork_domain::time::{Day, Timestamp};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ use crate::postgres::{self, Turn};
 use crate::queues::QueueRow;
 use crate::sqlite;
 use crate::stats::Stats;
+use crate::usage::{UsageFilter, UsageGroup, UsagePage, UsagePlace};
 
 /// The read models did not do what they were asked.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +159,12 @@ impl ReadModels {
                 queued.merge(backend.jobs(&scheduled, Some(Ok(now)), fetch).await?)
             }
             Some(
-                Status::Running | Status::Retrying | Status::Completed | Status::Failed | Status::Cancelled,
+                Status::Running
+                | Status::Retrying
+                | Status::Completed
+                | Status::Failed
+                | Status::Cancelled
+                | Status::Paused,
             )
             | None => backend.jobs(filter, None, fetch).await?,
         };
@@ -217,6 +224,28 @@ impl ReadModels {
     /// The queues that operators have touched, by handler.
     pub async fn queues(&self) -> Result<Vec<QueueRow>, ReadModelError> {
         self.watched(self.backend().queues().await)
+    }
+
+    /// What was paid for, up to `limit` rows after a place.
+    pub async fn usage(
+        &self,
+        filter: &UsageFilter,
+        group: UsageGroup,
+        after: UsagePlace,
+        limit: usize,
+    ) -> Result<UsagePage, ReadModelError> {
+        // One more than asked for tells whether there is a next page.
+        let rows = self.backend().usage(filter, group, after, limit.saturating_add(1)).await;
+        let mut items = self.watched(rows)?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|row| row.place.clone());
+        Ok(UsagePage { items, next })
+    }
+
+    /// What `tenant` has spent on `day`.
+    pub(crate) async fn spendings(&self, tenant: &str, day: Day) -> Result<Spendings, ReadModelError> {
+        self.watched(self.backend().spent(tenant, day).await)
     }
 
     /// What is known of one article; None if nothing is.

@@ -4,6 +4,7 @@ pub(crate) mod content;
 mod list;
 mod query;
 mod readers;
+pub(crate) mod usage;
 mod write;
 mod writer;
 

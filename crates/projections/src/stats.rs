@@ -30,6 +30,7 @@ pub struct JobCounts {
     pub completed: u64,
     pub failed: u64,
     pub cancelled: u64,
+    pub paused: u64,
 }
 
 impl JobCounts {
@@ -42,6 +43,7 @@ impl JobCounts {
             Status::Completed => &mut self.completed,
             Status::Failed => &mut self.failed,
             Status::Cancelled => &mut self.cancelled,
+            Status::Paused => &mut self.paused,
         }
     }
 }
@@ -80,7 +82,7 @@ impl StatsDelta {
             Event::StageFailed(failed) => {
                 let stage = self.stage(&failed.stage);
                 stage.failed += 1;
-                stage.retried += u64::from(failed.retry_at.is_some());
+                stage.retried += u64::from(!failed.is_final);
             }
             Event::StepRecorded(_)
             | Event::JobCompleted(_)
@@ -88,6 +90,9 @@ impl StatsDelta {
             | Event::JobCancelled(_)
             | Event::JobRetried(_)
             | Event::StagesReopened(_)
+            | Event::JobPaused(_)
+            | Event::JobResumed(_)
+            | Event::BudgetSet(_)
             | Event::Queue(_)
             | Event::Archive(_)
             | Event::Content(_) => {}

@@ -15,3 +15,4 @@ mod queues;
 mod rebuild;
 mod recovery;
 mod turns;
+mod usage;

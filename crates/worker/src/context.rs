@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use quillwork_app::budgets::TenantBudgets;
 use quillwork_app::engine::{Engine, FinishedStep, StageRun};
 use quillwork_app::payload::{pack, unpack};
 use quillwork_app::ports::call::{CacheUse, Call};
@@ -18,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::purse::Purse;
 use crate::stage::StageError;
 
 /// One attempt of one stage.
@@ -25,13 +27,20 @@ pub struct StageContext {
     run: StageRun,
     deadline: Instant,
     engine: Arc<Engine>,
+    purse: Purse,
     /// A draft was begun, and is to be forgotten with the attempt.
     drafted: AtomicBool,
 }
 
 impl StageContext {
-    pub(crate) fn new(run: StageRun, deadline: Instant, engine: Arc<Engine>) -> Self {
-        Self { run, deadline, engine, drafted: AtomicBool::new(false) }
+    pub(crate) fn new(
+        run: StageRun,
+        deadline: Instant,
+        engine: Arc<Engine>,
+        budgets: Option<Arc<TenantBudgets>>,
+    ) -> Self {
+        let purse = Purse::new(run.funds, budgets);
+        Self { run, deadline, engine, purse, drafted: AtomicBool::new(false) }
     }
 
     pub(crate) fn run(&self) -> &StageRun {
@@ -78,39 +87,67 @@ impl StageContext {
         W: FnOnce() -> F,
         F: Future<Output = Result<T, StageError>>,
     {
-        self.paid_step(key, async || work().await.map(|result| (result, None))).await
+        if let Some(result) = self.finished(key).await? {
+            return Ok(result);
+        }
+        let result = work().await?;
+        self.record(key, &result, None).await?;
+        Ok(result)
     }
 
     /// Like [`StageContext::step`], for work that is billed: what it cost is recorded together with its result.
+    ///
+    /// The work is not begun if the budget of the job, or of its tenant's day, is used up. Work that has begun is
+    /// finished and recorded whatever it costs, so that a job may go over its budget by the calls that are under way.
     pub async fn paid_step<T, W, F>(&self, key: &str, work: W) -> Result<T, StageError>
     where
         T: Serialize + DeserializeOwned,
         W: FnOnce() -> F,
         F: Future<Output = Result<(T, Option<Spent>), StageError>>,
     {
-        if let Some(step) = self.run.steps.iter().find(|step| step.key == key) {
-            let json = unpack(self.engine.feed().reader().as_ref(), &step.output)
-                .await
-                .map_err(|error| StageError::permanent(format!("recorded step {key:?}: {error}")))?;
-            return serde_json::from_str(json.get()).map_err(|error| {
-                StageError::permanent(format!("recorded step {key:?} has another shape: {error}"))
-            });
+        if let Some(result) = self.finished(key).await? {
+            return Ok(result);
         }
+        self.purse.may_spend(&self.run.meta.tenant).await?;
         let (result, spent) = work().await?;
-        let json = serde_json::value::to_raw_value(&result).map_err(|error| {
+        self.record(key, &result, spent).await?;
+        Ok(result)
+    }
+
+    /// What the step returned, if it was finished by an earlier attempt.
+    async fn finished<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StageError> {
+        let Some(step) = self.run.steps.iter().find(|step| step.key == key) else { return Ok(None) };
+        let json = unpack(self.engine.feed().reader().as_ref(), &step.output)
+            .await
+            .map_err(|error| StageError::permanent(format!("recorded step {key:?}: {error}")))?;
+        serde_json::from_str(json.get()).map(Some).map_err(|error| {
+            StageError::permanent(format!("recorded step {key:?} has another shape: {error}"))
+        })
+    }
+
+    async fn record<T: Serialize>(
+        &self,
+        key: &str,
+        result: &T,
+        spent: Option<Spent>,
+    ) -> Result<(), StageError> {
+        let json = serde_json::value::to_raw_value(result).map_err(|error| {
             StageError::permanent(format!("step {key:?} cannot be written as JSON: {error}"))
         })?;
         let (payload, blob) = pack(json)
             .map_err(|error| StageError::permanent(format!("step {key:?} cannot be compressed: {error}")))?;
         let StageRun { job, stage, attempt, .. } = self.run;
+        let cost_micros = spent.as_ref().map_or(0, |spent| spent.cost_micros);
         let step = FinishedStep { key: key.to_owned(), payload, blob, spent };
-        if self.engine.record_step(job, stage, attempt, step).await {
-            Ok(result)
-        } else {
-            Err(StageError::new(
+        match self.engine.record_step(job, stage, attempt, step).await {
+            Some(recorded) => {
+                self.purse.note(&self.run.meta.tenant, recorded, cost_micros);
+                Ok(())
+            }
+            None => Err(StageError::new(
                 ErrorClass::Lost,
                 format!("step {key:?} was not recorded: the attempt is over"),
-            ))
+            )),
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod context;
+mod purse;
 pub mod runner;
 pub mod stage;
 pub mod stages;

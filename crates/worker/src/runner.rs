@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use quillwork_app::budgets::TenantBudgets;
 use quillwork_app::engine::{Engine, Outcome, PackedOutput, StageRun};
 use quillwork_app::payload::{MissingOutput, pack, unpack};
 use quillwork_app::ports::store::LogReader;
@@ -35,6 +36,7 @@ pub struct Runner {
     pub engine: Arc<Engine>,
     pub stage: Arc<dyn Stage>,
     pub start_rate: Option<Arc<StartRate>>,
+    pub budgets: Option<Arc<TenantBudgets>>,
 }
 
 /// Of which attempt a line of the log speaks.
@@ -98,7 +100,7 @@ impl Runner {
             }
         }
         let deadline = Instant::now() + timeout;
-        let cx = StageContext::new(run, deadline.into_std(), self.engine.clone());
+        let cx = StageContext::new(run, deadline.into_std(), self.engine.clone(), self.budgets.clone());
         let work = AssertUnwindSafe(self.stage_output(&cx)).catch_unwind();
         tokio::select! {
             biased;

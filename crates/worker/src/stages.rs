@@ -9,6 +9,7 @@ mod research;
 mod seo;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use quillwork_app::catalog::CheckSettings;
@@ -109,4 +110,12 @@ fn check<T: DeserializeOwned>(
         let settings: T = serde_json::from_str(json.get()).map_err(|error| error.to_string())?;
         check(&settings)
     })
+}
+
+/// Whether a number of a job's settings is in its range; the error names it.
+fn within(name: &str, value: usize, range: RangeInclusive<usize>) -> Result<(), String> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{name}: expected {} to {}, got {value}", range.start(), range.end()))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use apalis::layers::WorkerBuilderExt as _;
 use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
+use quillwork_app::budgets::TenantBudgets;
 use quillwork_app::engine::{Engine, Outcome, StageRun, WorkerPort};
 use quillwork_domain::job::ErrorClass;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -26,6 +27,7 @@ pub struct Bulkhead {
 /// Workers that wait for an engine.
 pub struct Workers {
     bulkheads: Vec<(Bulkhead, UnboundedReceiver<StageRun>)>,
+    budgets: Option<Arc<TenantBudgets>>,
 }
 
 impl Workers {
@@ -38,7 +40,12 @@ impl Workers {
             ports.push(WorkerPort { handler: bulkhead.handler.name.clone(), slots: bulkhead.slots, runs });
             waiting.push((bulkhead, queue));
         }
-        (Self { bulkheads: waiting }, ports)
+        (Self { bulkheads: waiting, budgets: None }, ports)
+    }
+
+    /// The same, where tenants are held to what they may spend in a day.
+    pub fn with_budgets(self, budgets: Option<Arc<TenantBudgets>>) -> Self {
+        Self { budgets, ..self }
     }
 
     /// Starts them. Each ends when the engine has ended and its last stage is done.
@@ -50,6 +57,7 @@ impl Workers {
                 engine: engine.clone(),
                 stage: bulkhead.handler.stage,
                 start_rate: bulkhead.start_rate,
+                budgets: self.budgets.clone(),
             });
             let worker = WorkerBuilder::new(&*bulkhead.handler.name)
                 .backend(EngineBackend::new(queue))

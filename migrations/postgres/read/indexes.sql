@@ -1,5 +1,5 @@
 -- One index for each set of equal columns that a list can ask for, so that each list walks its rows in order. Without a
--- status a list merges the seven statuses. None is needed for the list of all jobs.
+-- status a list merges the eight statuses. None is needed for the list of all jobs.
 CREATE INDEX job_summary_status ON job_summary (status, submitted_position);
 CREATE INDEX job_summary_pipeline ON job_summary (pipeline, status, submitted_position);
 CREATE INDEX job_summary_tenant ON job_summary (tenant, status, submitted_position);

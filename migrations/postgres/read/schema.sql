@@ -74,6 +74,19 @@ CREATE TABLE stats (
     value bigint NOT NULL
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
+-- What tenants paid providers for. Days are counted from 1970, costs are millionths of a US dollar.
+CREATE TABLE usage (
+    tenant        text COLLATE "C" NOT NULL,
+    day           integer NOT NULL,
+    provider      text COLLATE "C" NOT NULL,
+    model         text COLLATE "C" NOT NULL,
+    calls         bigint NOT NULL,
+    input_tokens  bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    cost_micros   bigint NOT NULL,
+    PRIMARY KEY (tenant, day, provider, model)
+) WITH (fillfactor = 50);
+
 -- The last event that the rows contain, its hash, which tells this log from another, and who may write.
 CREATE TABLE checkpoint (
     id          integer PRIMARY KEY CHECK (id = 1),

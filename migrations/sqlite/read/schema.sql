@@ -65,6 +65,19 @@ CREATE TABLE stats (
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What tenants paid providers for. Days are counted from 1970, costs are millionths of a US dollar.
+CREATE TABLE usage (
+    tenant        TEXT NOT NULL,
+    day           INTEGER NOT NULL,
+    provider      TEXT NOT NULL,
+    model         TEXT NOT NULL,
+    calls         INTEGER NOT NULL,
+    input_tokens  INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    cost_micros   INTEGER NOT NULL,
+    PRIMARY KEY (tenant, day, provider, model)
+) STRICT, WITHOUT ROWID;
+
 -- The last event that the rows contain, and its hash, which tells this log from another.
 CREATE TABLE checkpoint (
     id       INTEGER PRIMARY KEY CHECK (id = 1),

@@ -68,7 +68,7 @@ async fn a_worker_in_another_language_does_a_stage() {
     let result = server.client.get(format!("{}/v1/jobs/{id}/result", server.url)).send().await.unwrap();
     let summary = result.text().await.unwrap();
     assert!(summary.starts_with("# crash recovery and leases\n\n- "), "{summary}");
-    assert_eq!(summary.matches("\n- ").count(), 3, "{summary}");
+    assert!((1..=3).contains(&summary.matches("\n- ").count()), "{summary}");
     assert_eq!(worker.says(), format!("done {id}:summarise:1"));
 }
 

@@ -128,3 +128,36 @@ async fn when_one_model_fails_another_writes_and_the_reason_is_on_the_record() {
     let choice = written["output"]["completion"]["choice"].as_str().unwrap();
     assert!(choice.contains("first") && choice.contains("broken"), "{choice}");
 }
+
+#[tokio::test]
+async fn a_model_that_hangs_is_given_up_in_time_and_asked_again() {
+    let (dir, world) = (tempdir().unwrap(), world().await);
+    world.model(|n, _| if n == 1 { Answer::Silence } else { Answer::Faithful });
+    let path = config(dir.path(), &world, "");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("[models.first]", "[models.first]\nfirst_token_timeout = \"500ms\"");
+    std::fs::write(&path, text).unwrap();
+    let server = start(dir.path(), &path);
+    let id = server.submit(job(json!({}))).await;
+    assert_eq!(server.ended(&id).await["status"], "completed");
+    assert_eq!(world.model_calls(), 2);
+}
+
+#[tokio::test]
+async fn inventions_are_sent_back_and_the_model_is_told_why() {
+    let (dir, world) = (tempdir().unwrap(), world().await);
+    let invented = "# The moon\n\nThe moon is made of green cheese, and 400 dwarfs have mined it since the year 1732. [1]\n\nTheir king lives in a castle of butter at the shore of a lake of milk. [2]\n";
+    world.model(move |n, _| if n == 1 { Answer::Text(invented.into()) } else { Answer::Faithful });
+    let judged = "[pipelines.judged]\nstages = [\"research\", \"generation\", [\"quality\", \"seo\"]]";
+    let server = start(dir.path(), &config(dir.path(), &world, judged));
+    let quality = json!({"gate": "rework", "min_words": 10});
+    let body = json!({"topic": "leap seconds", "pipeline": "judged", "settings": {"quality": quality}});
+    let id = server.submit(body).await;
+    assert_eq!(server.ended(&id).await["status"], "completed");
+    let reopened = events(&server, &id, "StagesReopened").await;
+    assert_eq!((reopened.len(), reopened[0]["stage"].as_str()), (1, Some("generation")), "{reopened:?}");
+    let asked = world.prompts()[1]["messages"].to_string();
+    assert!(asked.contains("was refused") && asked.contains("green cheese"), "{asked}");
+    let markdown = article(&server, &id).await["markdown"].to_string();
+    assert!(markdown.contains("leap second") && !markdown.contains("cheese"), "{markdown}");
+}

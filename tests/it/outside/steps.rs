@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use quillwork_tests::outside::{config, start, steps};
+use quillwork_tests::outside::{config, events, start, steps};
+use quillwork_tests::world::{Answer, World};
 use serde_json::json;
 use tempfile::tempdir;
+use tokio::sync::watch;
 
 use super::world;
 
 /// The path that a step asks for.
-fn asked(step: &str, world: &quillwork_tests::world::World) -> String {
+fn asked(step: &str, world: &World) -> String {
     match step.split_once(':') {
         Some(("search", _)) => "GET /search".to_owned(),
         Some(("fetch", url)) => format!("GET {}", url.strip_prefix(&world.url("")).unwrap()),
@@ -18,8 +20,6 @@ fn asked(step: &str, world: &quillwork_tests::world::World) -> String {
     }
 }
 
-/// Kills the process as soon as the job has recorded `n` steps; returns what it has recorded then, or None if the job
-/// has fewer.
 #[tokio::test]
 async fn a_worker_killed_after_every_step_in_turn_repeats_none_of_them() {
     let dir = tempdir().unwrap();
@@ -62,4 +62,23 @@ async fn a_worker_killed_after_every_step_in_turn_repeats_none_of_them() {
         }
     }
     assert!(n > 4, "a search, three pages and an answer");
+}
+
+#[tokio::test]
+async fn a_call_that_a_kill_cut_off_is_made_again_and_counts_once() {
+    let (dir, world) = (tempdir().unwrap(), world().await);
+    let (_never, held) = watch::channel(false);
+    world.model(
+        move |n, _| if n == 1 { Answer::Held("# Cut off".into(), held.clone()) } else { Answer::Faithful },
+    );
+    let config = config(dir.path(), &world, "");
+    let server = start(dir.path(), &config);
+    let id = server.submit(json!({"topic": "leap seconds"})).await;
+    world.asked("POST /v1/chat/completions", 1).await;
+    server.kill();
+    let server = start(dir.path(), &config);
+    assert_eq!(server.ended(&id).await["status"], "completed");
+    assert_eq!(world.model_calls(), 2);
+    let recorded = events(&server, &id, "StepRecorded").await;
+    assert_eq!(recorded.iter().filter(|step| step["spent"].is_object()).count(), 1);
 }

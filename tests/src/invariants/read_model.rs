@@ -70,7 +70,7 @@ pub(super) fn check(
             job: *job,
             status: story.status.to_string(),
             version: story.version,
-            done: story.done as u64,
+            done: story.done() as u64,
         };
         match by_job.get(job) {
             None => findings.push(format!("the read model lacks job {job}")),

@@ -103,7 +103,7 @@ fn rehashed(mut log: Vec<Recorded>) -> Vec<Recorded> {
 
 fn evidence() -> Evidence {
     let stats = json!({
-        "jobs": {"submitted": 1, "scheduled": 0, "queued": 0, "running": 0, "retrying": 0, "completed": 1, "failed": 0, "cancelled": 0},
+        "jobs": {"submitted": 1, "scheduled": 0, "queued": 0, "running": 0, "retrying": 0, "completed": 1, "failed": 0, "cancelled": 0, "paused": 0},
         "position": 8,
         "stages": {
             "one": {"started": 1, "completed": 1, "failed": 0, "retried": 0},
@@ -365,4 +365,67 @@ fn a_counter_that_does_not_count() {
         },
         "is nothing",
     );
+}
+
+/// A plan of `one`, and `two` beside `three`.
+fn group() -> Told {
+    let plan = json!([
+        {"name": "one", "handler": "write"},
+        {"name": "two"},
+        {"name": "three", "beside_previous": true},
+    ]);
+    ("JobSubmitted", json!({"plan": plan, "idempotency_key": "k"}), 0)
+}
+
+fn sent_back(stage: &str, attempt: u64, to: &str) -> Told {
+    let mut told = completed(stage, attempt);
+    told.1["rework"] = json!({"to": to, "reason": "thin"});
+    told
+}
+
+fn reopened(stage: &str, round: u64) -> Told {
+    ("StagesReopened", json!({"stage": stage, "round": round, "reason": "thin"}), 0)
+}
+
+#[test]
+fn a_group_runs_in_any_order_and_goes_back_together() {
+    let told = vec![
+        group(),
+        started("one", 1),
+        completed("one", 1),
+        started("three", 1),
+        started("two", 1),
+        failed("three", 1, Some(0)),
+        sent_back("two", 1, "write"),
+        started("three", 2),
+        completed("three", 2),
+        reopened("one", 2),
+        started("one", 2),
+        completed("one", 2),
+        started("two", 2),
+        completed("two", 2),
+        started("three", 3),
+        completed("three", 3),
+        bare("JobCompleted"),
+    ];
+    check_told(told, &[]);
+}
+
+#[test]
+fn a_group_that_does_what_it_must_not() {
+    let begun = || vec![group(), started("one", 1), completed("one", 1), started("two", 1)];
+    let with = |more: Vec<Told>| [begun(), more].concat();
+    let table = [
+        (with(vec![completed("two", 1), bare("JobCompleted")]), "no result right before"),
+        (with(vec![started("three", 2)]), "attempt 2 follows attempt 0"),
+        (with(vec![reopened("one", 2)]), "no stage sent the job back"),
+        (with(vec![completed("three", 1)]), "attempt 0 was started last"),
+    ];
+    for (told, expected) in table {
+        let findings = check_log(&log(told), (Timestamp::default(), Timestamp::MAX));
+        assert!(findings.iter().any(|finding| finding.contains(expected)), "{expected:?}: {findings:#?}");
+    }
+    let both = with(vec![started("three", 1), completed("three", 1), sent_back("two", 1, "one")]);
+    check_told([both.clone(), vec![reopened("one", 3)]].concat(), &["round 3 follows round 1"]);
+    check_told(both, &["lacks the StagesReopened"]);
 }

@@ -83,7 +83,8 @@ pub(crate) async fn retry(
     answer(&state, state.ops.engine.retry(caller, id)).await
 }
 
-async fn answer(
+/// Waits for the verdict of a command, within bounds.
+pub(crate) async fn answer(
     state: &ApiState,
     verdict: impl Future<Output = Result<Accepted, Refusal>>,
 ) -> Result<(StatusCode, Json<Changed>), Problem> {

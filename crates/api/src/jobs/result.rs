@@ -1,5 +1,6 @@
 //! `GET /v1/jobs/{id}/result`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,10 +58,11 @@ pub(crate) async fn result(
     PathJob(id): PathJob,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mut outputs: Vec<Payload> = Vec::new();
+    let mut outputs: HashMap<String, Payload> = HashMap::new();
     let summary = history::fold(&state.ops.reader, id, Until::Now, |entry| {
         if let job::Event::StageCompleted(completed) = &entry.event {
-            outputs.push(completed.output.clone());
+            // A later round takes the place of an earlier one.
+            outputs.insert(completed.stage.clone(), completed.output.clone());
         }
     })
     .await?;
@@ -71,7 +73,8 @@ pub(crate) async fn result(
 
     let mut last = None;
     let mut found = None;
-    for output in outputs.iter().rev() {
+    // In plan order: which of several stages was done last is chance.
+    for output in summary.stages.iter().rev().filter_map(|stage| outputs.get(stage)) {
         let json = payload::unpack(state.ops.reader.as_ref(), output).await?;
         if let Ok(article) = serde_json::from_str::<Article>(json.get()) {
             found = Some((json, article));
@@ -112,7 +115,7 @@ pub(crate) fn finished(job: &JobSummary) -> Result<(), Problem> {
         Status::Cancelled => {
             Err(Problem::new(Kind::NoResult, "the job was cancelled; POST …/retry sets it going again"))
         }
-        Status::Scheduled | Status::Queued | Status::Running | Status::Retrying => {
+        Status::Scheduled | Status::Queued | Status::Running | Status::Retrying | Status::Paused => {
             let due = job.run_at.filter(|_| job.status == Status::Scheduled).or(job.retry_at);
             let wait = due.map_or(Duration::ZERO, |due| due.since(clock::now()));
             let detail =

@@ -141,6 +141,27 @@ impl Tail {
         }
     }
 
+    /// A piece that is there already.
+    fn pending(&mut self) -> Option<Piece> {
+        if let Some(draft) = self.draft.take() {
+            return Some(draft);
+        }
+        loop {
+            match self.pieces.try_recv() {
+                Ok(piece) if piece.job == self.job => return Some(piece),
+                Ok(_) => {}
+                // Some were missed: all of it, again.
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {
+                    (self.draft, self.pieces) = self.state.ops.engine.drafts().listen(self.job);
+                    return self.draft.take();
+                }
+                Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
+                    return None;
+                }
+            }
+        }
+    }
+
     /// The piece, and what follows it at once: a model writes faster than anyone reads.
     async fn gather(&mut self, mut piece: Piece) -> Piece {
         tokio::time::sleep(GATHER).await;
@@ -150,6 +171,7 @@ impl Tail {
                 continue;
             } else if follows {
                 piece.text.push_str(&next.text);
+                piece.ended = next.ended;
             } else {
                 // Begun anew: what there is of it replaces this piece.
                 piece = next;
@@ -165,6 +187,11 @@ impl Tail {
             if self.state.ops.shutdown.is_cancelled() {
                 return None;
             }
+            // Before the event that ends the job, which is written after its last piece.
+            if let Some(piece) = self.pending() {
+                let piece = self.gather(piece).await;
+                return Some(message("draft", &piece));
+            }
             // Registered before looking, so that nothing falls between the look and the wait.
             let changed = watch.changed();
             match self.read().await {
@@ -176,9 +203,6 @@ impl Tail {
             if !self.latest.is_empty() {
                 let said = self.latest.drain(..).map(|progress| message("progress", &progress));
                 return Some(said.collect::<Vec<_>>().concat().into());
-            }
-            if let Some(draft) = self.draft.take() {
-                return Some(message("draft", &draft));
             }
             tokio::select! {
                 () = changed => {}

@@ -115,6 +115,11 @@ async fn lists_are_in_order_and_in_pages() {
     article(&service, "c").await;
     service.post(&format!("{one}/views"), "{\"count\":7}").await;
     service.post(&format!("{two}/views"), "{\"count\":9}").await;
+    // In another millisecond, or they were updated at the same time.
+    let viewed_at = quillwork_app::clock::now();
+    while quillwork_app::clock::now() == viewed_at {
+        tokio::task::yield_now().await;
+    }
     let last = service.post(&format!("{one}/ratings"), "{\"stars\":3}").await;
     let position = &last.json()["position"];
     let list = async |sort: &str, limit: u32| {

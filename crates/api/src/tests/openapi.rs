@@ -6,7 +6,7 @@ use quillwork_app::engine::{Accepted, Noted};
 use quillwork_domain::envelope::{Meta, Recorded};
 use quillwork_domain::export::ExportedEvent;
 use quillwork_domain::id::{Attempt, JobId, Position, Version};
-use quillwork_domain::job::{ErrorClass, JobError, Status, Usage};
+use quillwork_domain::job::{ErrorClass, JobError, JobPaused, PauseReason, Status, Usage};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::queue::Control;
 use quillwork_domain::time::Timestamp;
@@ -69,6 +69,10 @@ fn all_of_the_contract_is_described() {
         "get /v1/jobs/{id}/timeline",
         "post /v1/jobs/{id}/cancel",
         "post /v1/jobs/{id}/retry",
+        "post /v1/jobs/{id}/budget",
+        "post /v1/jobs/{id}/resume",
+        "get /v1/jobs/{id}/cost",
+        "get /v1/usage",
         "get /v1/events",
         "get /v1/queues",
         "get /v1/queues/{handler}",
@@ -134,6 +138,9 @@ fn job() -> JobSummary {
         stages: vec!["echo".into()],
         usage: Some(Usage { input_tokens: 1, output_tokens: 1 }),
         submitted_position: Position(1),
+        pause: Some(JobPaused { reason: PauseReason::JobBudget, until: Some(at) }),
+        budget_micros: Some(1),
+        paid: vec![],
         counted: vec![],
         round: 1,
         group: vec![GroupStage {

@@ -10,9 +10,11 @@ use axum::http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use quillwork_app::catalog::{Catalog, CheckSettings};
-use quillwork_app::engine::{self, Engine, EngineConfig, Outcome, PackedOutput, StageRun, WorkerPort};
+use quillwork_app::engine::{
+    self, Engine, EngineConfig, FinishedStep, Outcome, PackedOutput, StageRun, WorkerPort,
+};
 use quillwork_app::payload;
-use quillwork_domain::job::ErrorClass;
+use quillwork_domain::job::{ErrorClass, Spent};
 use quillwork_domain::plan::{Backoff, Plan, PlannedStage};
 use quillwork_projections::{Projector, ReadModels};
 use serde_json::Value;
@@ -112,6 +114,25 @@ impl Service {
         self.send(request.body(Body::from(json.to_owned())).unwrap()).await
     }
 
+    /// The job at `path`, once `done` holds for it.
+    pub(super) async fn get_when(&self, path: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let id = path.rsplit('/').next().unwrap().parse().unwrap();
+        let watch = self.state.ops.engine.feed().watch(id);
+        tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                let changed = watch.changed();
+                let head = self.state.ops.engine.feed().head();
+                let job = self.get(&format!("{path}?min_position={head}")).await.json();
+                if done(&job) {
+                    return job;
+                }
+                changed.await;
+            }
+        })
+        .await
+        .expect("the job should get there")
+    }
+
     /// Submits a job and returns its path.
     pub(super) async fn submit(&self, json: &str) -> String {
         let answer = self.post("/v1/jobs", json).await;
@@ -125,6 +146,14 @@ async fn work(engine: Engine, mut started: mpsc::UnboundedReceiver<StageRun>) {
     while let Some(run) = started.recv().await {
         let outcome = match run.submitted.topic.as_str() {
             "hang" => continue,
+            // The first stage pays for a call, and has no money for the next.
+            "spend" if run.stage.place() == 0 && run.steps.is_empty() => {
+                let (payload, blob) = payload::pack(RawValue::from_string("1".to_owned()).unwrap()).unwrap();
+                let step = FinishedStep { key: "call".into(), payload, blob, spent: Some(spent()) };
+                engine.record_step(run.job, run.stage, run.attempt, step).await.unwrap();
+                let message = "no money".to_owned();
+                Outcome::Failed { class: ErrorClass::BudgetExhausted, message, retry_after: None }
+            }
             "fail" => {
                 Outcome::Failed { class: ErrorClass::Permanent, message: "told to".into(), retry_after: None }
             }
@@ -141,6 +170,17 @@ async fn work(engine: Engine, mut started: mpsc::UnboundedReceiver<StageRun>) {
             }
         };
         engine.finish(run.job, run.stage, run.attempt, outcome);
+    }
+}
+
+fn spent() -> Spent {
+    Spent {
+        provider: "main".into(),
+        model: "writer-1".into(),
+        input_tokens: 10,
+        output_tokens: 20,
+        cost_micros: 15_000,
+        prices: Some("p1".into()),
     }
 }
 

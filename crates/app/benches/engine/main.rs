@@ -110,6 +110,7 @@ fn jobs(n_jobs: usize, key: Option<&str>) -> Vec<Submission> {
             labels: BTreeMap::new(),
             idempotency_key,
             request_digest,
+            budget: None,
         };
         Submission { id: JobId(Uuid::now_v7()), job: Arc::new(job) }
     };

@@ -105,6 +105,11 @@ impl Jobs {
                         (task.run_at, task.held) = (run_at, false);
                     }
                 }
+                TaskChange::Resume { stage } => {
+                    for task in tasks.iter_mut().filter(|task| task.stage == stage) {
+                        (task.run_at, task.held) = (*since, false);
+                    }
+                }
                 TaskChange::Close { stage } => tasks.retain(|task| task.stage != stage),
             }
         }
@@ -134,7 +139,7 @@ impl Jobs {
 
 /// The submission with nothing but its plan and its priority.
 fn slim(plans: &mut HashMap<String, Arc<JobSubmitted>>, submitted: &JobSubmitted) -> Arc<JobSubmitted> {
-    let name = format!("{} {:?}", submitted.priority, submitted.plan);
+    let name = format!("{} {:?} {:?}", submitted.priority, submitted.budget, submitted.plan);
     let slim = plans.entry(name).or_insert_with(|| {
         Arc::new(JobSubmitted {
             topic: String::new(),
@@ -146,6 +151,7 @@ fn slim(plans: &mut HashMap<String, Arc<JobSubmitted>>, submitted: &JobSubmitted
             labels: Default::default(),
             idempotency_key: None,
             request_digest: None,
+            budget: submitted.budget,
         })
     });
     slim.clone()

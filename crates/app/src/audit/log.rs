@@ -278,6 +278,9 @@ fn blob_of(event: &Event) -> Option<BlobRef> {
         | Event::JobCancelled(_)
         | Event::JobRetried(_)
         | Event::StagesReopened(_)
+        | Event::JobPaused(_)
+        | Event::JobResumed(_)
+        | Event::BudgetSet(_)
         | Event::Queue(_)
         | Event::Archive(_)
         | Event::Content(_) => return None,

@@ -20,6 +20,8 @@ pub(super) enum Demand {
     StagesReopened { stage: String, round: u32 },
     /// The same, where the job cannot go back.
     NoRework,
+    /// After the event by which nothing of the job moves any more, while something of it waits for money.
+    JobPaused,
 }
 
 impl Demand {
@@ -29,6 +31,7 @@ impl Demand {
             Self::JobCompleted => "JobCompleted",
             Self::JobFailed(_) | Self::NoRework => "JobFailed",
             Self::StagesReopened { .. } => "StagesReopened",
+            Self::JobPaused => "JobPaused",
         }
     }
 }
@@ -65,6 +68,7 @@ pub(super) fn check(
             let due = match stage.state.phase {
                 StagePhase::Waiting { run_at } => run_at.unwrap_or_default(),
                 StagePhase::Retrying { retry_at } => retry_at,
+                StagePhase::Parked { until } => until.unwrap_or(Timestamp::MAX),
                 StagePhase::Running => return Err("StageStarted while the stage is running".into()),
                 StagePhase::Pending | StagePhase::Done | StagePhase::Stopped => {
                     return Err(format!("StageStarted of stage {:?}, which is not open", started.stage));
@@ -88,10 +92,15 @@ pub(super) fn check(
         }
         Event::StageCompleted(completed) => {
             held(before, kind, &completed.stage, completed.attempt)?;
-            Ok(after_result(before, completed))
+            let waits = before.has_parked() && rests(before, &completed.stage);
+            Ok(after_result(before, completed).or(waits.then_some(Demand::JobPaused)))
         }
         Event::StageFailed(failed) => {
             let stage = held(before, kind, &failed.stage, failed.attempt)?;
+            if failed.class == ErrorClass::BudgetExhausted {
+                parked(before, failed)?;
+                return Ok(rests(before, &failed.stage).then_some(Demand::JobPaused));
+            }
             within_plan(stage.state, stage.planned, failed)?;
             Ok(failed.is_final.then(|| Demand::JobFailed(failed.clone())))
         }
@@ -104,16 +113,29 @@ pub(super) fn check(
             Some(Demand::StagesReopened { stage, round }) => {
                 Err(format!("StagesReopened at other stages than {stage:?} or in another round than {round}"))
             }
-            Some(Demand::JobCompleted | Demand::JobFailed(_) | Demand::NoRework) | None => {
-                Err("StagesReopened without a result directly before it that sent the job back".into())
-            }
+            Some(Demand::JobCompleted | Demand::JobFailed(_) | Demand::NoRework | Demand::JobPaused)
+            | None => Err("StagesReopened without a result directly before it that sent the job back".into()),
         },
         Event::JobCompleted(_) => match demand {
             Some(Demand::JobCompleted) => Ok(None),
-            Some(Demand::JobFailed(_) | Demand::StagesReopened { .. } | Demand::NoRework) | None => {
-                Err("JobCompleted without the last stage's result directly before it".into())
-            }
+            Some(
+                Demand::JobFailed(_) | Demand::StagesReopened { .. } | Demand::NoRework | Demand::JobPaused,
+            )
+            | None => Err("JobCompleted without the last stage's result directly before it".into()),
         },
+        Event::JobPaused(_) => match demand {
+            Some(Demand::JobPaused) => Ok(None),
+            Some(
+                Demand::JobCompleted
+                | Demand::JobFailed(_)
+                | Demand::StagesReopened { .. }
+                | Demand::NoRework,
+            )
+            | None => Err("JobPaused without a stage that waits for money directly before it".into()),
+        },
+        Event::JobResumed(_) if before.has_parked() => Ok(None),
+        Event::JobResumed(_) => Err("JobResumed of a job that does not wait for money".into()),
+        Event::BudgetSet(_) => open(before, kind).map(|()| None),
         Event::JobFailed(failed) => job_failed(before, failed, demand).map(|()| None),
         Event::JobCancelled(_) => open(before, kind).map(|()| None),
         Event::Queue(_) | Event::Archive(_) | Event::Content(_) => {
@@ -147,6 +169,7 @@ fn job_failed(before: &Job, failed: &JobFailed, demand: Option<&Demand>) -> Resu
         Some(Demand::JobCompleted | Demand::StagesReopened { .. }) => {
             Err("JobFailed after the last stage's result".into())
         }
+        Some(Demand::JobPaused) => Err("JobFailed where the job is to be paused".into()),
         // Given up without a worker.
         None => {
             open(before, "JobFailed")?;
@@ -154,6 +177,26 @@ fn job_failed(before: &Job, failed: &JobFailed, demand: Option<&Demand>) -> Resu
             stage.attempt_is(stage.state.attempt, "JobFailed", error.attempt)
         }
     }
+}
+
+/// A stage that waits for money fails for now only; without an end of the wait, its job has spent its budget.
+fn parked(before: &Job, failed: &StageFailed) -> Result<(), String> {
+    if failed.is_final {
+        return Err("StageFailed for good, because of money".into());
+    }
+    if failed.retry_at.is_none() && before.budget.is_none_or(|budget| before.spent < budget) {
+        return Err("StageFailed because of a budget that is not used up".into());
+    }
+    Ok(())
+}
+
+/// True if nothing of the job moves beside `stage`.
+fn rests(before: &Job, stage: &str) -> bool {
+    let stages = before.submitted.iter().flat_map(|submitted| submitted.plan.stages()).zip(&before.stages);
+    stages.filter(|(planned, _)| planned.name != stage).all(|(_, state)| match state.phase {
+        StagePhase::Waiting { .. } | StagePhase::Running | StagePhase::Retrying { .. } => false,
+        StagePhase::Pending | StagePhase::Parked { .. } | StagePhase::Done | StagePhase::Stopped => true,
+    })
 }
 
 /// What must follow on a result: nothing unless it is the last of its group.
@@ -268,6 +311,8 @@ fn within_plan(before: &StageState, planned: &PlannedStage, failed: &StageFailed
         | ErrorClass::NoSourcesFound
         | ErrorClass::UnknownHandler
         | ErrorClass::Undecodable => (1, 0, "permanent failures"),
+        // See [`parked`].
+        ErrorClass::BudgetExhausted => (0, 0, "failures"),
     };
     match (used <= limit, failed.is_final) {
         (true, false) | (false, true) => Ok(()),

@@ -7,11 +7,11 @@ use quillwork_domain::envelope::Meta;
 use quillwork_domain::job::{Command, ErrorClass};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::StageRun;
 use crate::engine::cache::KnownJob;
 use crate::engine::plan_batch::{Authority, BatchPlan, Circumstances};
 use crate::engine::queue::Queues;
 use crate::engine::supply::{Found, Supply};
+use crate::engine::{Funds, StageRun};
 use crate::ports::store::{Holder, Task, TaskKey};
 
 impl BatchPlan<'_> {
@@ -124,6 +124,7 @@ fn stage_run(key: TaskKey, known: &KnownJob) -> Option<StageRun> {
         round: job.round,
         feedback: job.feedback.clone(),
         steps: state.steps.clone(),
+        funds: Funds::of(job),
         meta,
         cancel: CancellationToken::new(),
     })

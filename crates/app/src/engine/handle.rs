@@ -17,7 +17,7 @@ use crate::engine::admission::Admission;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::content::ContentRequest;
 use crate::engine::hints::Hints;
-use crate::engine::work::{FinishedStep, Outcome, Report};
+use crate::engine::work::{FinishedStep, Outcome, RecordedStep, Report};
 use crate::feed::Feed;
 use crate::ports::store::{IdempotencyKey, Notice};
 use crate::progress::ProgressBoard;
@@ -172,6 +172,22 @@ impl Engine {
         self.one(caller, job, Command::Retry).await
     }
 
+    /// Says how much a job may cost, in millionths of a US dollar, over all that it has cost. If that is what it waits
+    /// for, it goes on.
+    pub async fn set_budget(
+        &self,
+        caller: Caller,
+        job: JobId,
+        max_cost_micros: u64,
+    ) -> Result<Accepted, Refusal> {
+        self.one(caller, job, Command::SetBudget { max_cost_micros }).await
+    }
+
+    /// Lets a paused job try again.
+    pub async fn resume(&self, caller: Caller, job: JobId) -> Result<Accepted, Refusal> {
+        self.one(caller, job, Command::Resume).await
+    }
+
     /// Pauses, resumes or limits the queue of a handler, in all processes.
     pub async fn control(&self, caller: Caller, command: QueueCommand) -> Result<Controlled, Refusal> {
         let (reply, verdict) = oneshot::channel();
@@ -220,17 +236,18 @@ impl Engine {
         let _ = self.reports.send(Report::Finished { job, stage, attempt, outcome });
     }
 
-    /// Records a finished step; true once it is durable, false if the attempt no longer counts.
+    /// Records a finished step; answers once it is durable. None if the attempt no longer counts.
     pub async fn record_step(
         &self,
         job: JobId,
         stage: StageIndex,
         attempt: Attempt,
         step: FinishedStep,
-    ) -> bool {
+    ) -> Option<RecordedStep> {
         let (reply, durable) = oneshot::channel();
         let report = Report::Step { job, stage, attempt, step, reply };
-        self.reports.send(report).is_ok() && durable.await.unwrap_or(false)
+        self.reports.send(report).ok()?;
+        durable.await.ok().flatten()
     }
 
     /// Where committed events appear.

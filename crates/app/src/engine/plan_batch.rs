@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::engine::batch::PendingTasks;
 use crate::engine::cache::{Cache, KnownJob};
 use crate::engine::slots::RunKey;
-use crate::engine::{Accepted, Controlled, Refusal, StageRun};
+use crate::engine::{Accepted, Controlled, Funds, Refusal, StageRun};
 use crate::ports::store::{
     Batch, Blob, Entry, Head, Holder, IdempotencyKey, KeyOwner, LeaseToken, Task, TaskKey,
 };
@@ -256,6 +256,9 @@ impl<'a> BatchPlan<'a> {
             | Event::JobCancelled(_)
             | Event::JobRetried(_)
             | Event::StagesReopened(_)
+            | Event::JobPaused(_)
+            | Event::JobResumed(_)
+            | Event::BudgetSet(_)
             | Event::Queue(_)
             | Event::Archive(_)
             | Event::Content(_) => before.submitted.as_ref(),
@@ -279,6 +282,10 @@ impl<'a> BatchPlan<'a> {
                 TaskChange::Release { stage, run_at } => {
                     self.tasks.release(task(stage, Some(run_at)), holder);
                 }
+                // Nobody holds it, whoever says so; and like one that follows it keeps its place.
+                TaskChange::Resume { stage } => {
+                    self.tasks.release(task(stage, Some(known.since)), Holder::Nobody);
+                }
                 TaskChange::Close { stage } => self.tasks.close(task(stage, None), holder),
             }
         }
@@ -300,12 +307,19 @@ impl<'a> BatchPlan<'a> {
             | Command::StartStage { .. }
             | Command::Cancel { .. }
             | Command::Retry
+            | Command::SetBudget { .. }
+            | Command::Resume
             | Command::Abandon { .. } => return false,
         };
         self.cache.get(job).is_some_and(|known| {
             let stage = known.job.stage(stage).filter(|stage| stage.phase == StagePhase::Running);
             stage.is_some_and(|stage| stage.attempt == attempt)
         })
+    }
+
+    /// What was paid for a job, and how much may be.
+    pub(crate) fn funds(&mut self, job: JobId) -> Funds {
+        self.cache.get(job).map_or(Funds::default(), |known| Funds::of(&known.job))
     }
 
     /// Keeps a blob that an event of this batch refers to.

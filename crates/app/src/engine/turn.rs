@@ -18,7 +18,7 @@ use crate::engine::reports::{decide_report, give_up};
 use crate::engine::run::EngineLoop;
 use crate::engine::slots::RunKey;
 use crate::engine::work::Report;
-use crate::engine::{Accepted, Noted, Refusal};
+use crate::engine::{Accepted, Funds, Noted, RecordedStep, Refusal};
 use crate::ports::store::{CommitError, Holder, LeaseToken, StoreError, Survey, Task, TaskKey};
 
 /// How often one batch is planned anew because the log moved under it.
@@ -65,7 +65,8 @@ struct Ready {
     verdicts: Vec<Vec<Result<Accepted, Refusal>>>,
     controlled: Vec<Result<Controlled, Refusal>>,
     noted: Vec<Result<Noted, Refusal>>,
-    steps: Vec<bool>,
+    /// For each report: the funds of its job, if it still counted.
+    steps: Vec<Option<Funds>>,
     starved: bool,
 }
 
@@ -190,7 +191,11 @@ impl EngineLoop {
         for key in &intake.unserved {
             plan.abandon(*key);
         }
-        let steps = intake.reports.iter().map(|report| decide_report(&mut plan, report, mine, now)).collect();
+        let decide = |report: &Report| {
+            let counts = decide_report(&mut plan, report, mine, now);
+            counts.then(|| plan.funds(report.job()))
+        };
+        let steps = intake.reports.iter().map(decide).collect();
         let mut verdicts = Vec::with_capacity(intake.requests.len());
         for request in &intake.requests {
             let authority = Authority { meta: request.caller.meta(), held_by: Holder::Anyone };
@@ -245,13 +250,15 @@ impl EngineLoop {
             }
         }
         self.cache.trim();
-        for (report, durable) in intake.reports.drain(..).zip(steps) {
+        for (report, funds) in intake.reports.drain(..).zip(steps) {
             match report {
                 Report::Finished { job, stage, attempt, .. } => {
                     self.slots.finish(RunKey { job, stage, attempt });
                     self.progress.clear(job, stage);
                 }
-                Report::Step { reply, .. } => answer(reply, durable),
+                Report::Step { reply, .. } => {
+                    answer(reply, funds.map(|funds| RecordedStep { position: head.position, funds }));
+                }
             }
         }
         intake.orphans.clear();
@@ -287,7 +294,7 @@ impl EngineLoop {
                     self.slots.finish(RunKey { job, stage, attempt });
                     self.progress.clear(job, stage);
                 }
-                Report::Step { job, stage, reply, .. } if of(job, stage) => answer(reply, false),
+                Report::Step { job, stage, reply, .. } if of(job, stage) => answer(reply, None),
                 report @ (Report::Finished { .. } | Report::Step { .. }) => intake.reports.push(report),
             }
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quillwork_domain::envelope::Meta;
-use quillwork_domain::id::{Attempt, JobId};
-use quillwork_domain::job::{ErrorClass, JobSubmitted, Rework, Spent, Step, Usage};
+use quillwork_domain::id::{Attempt, JobId, Position};
+use quillwork_domain::job::{ErrorClass, Job, JobSubmitted, Rework, Spent, Step, Usage};
 use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::{PlannedStage, StageIndex};
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +29,8 @@ pub struct StageRun {
     pub feedback: Vec<Payload>,
     /// What earlier attempts of this stage finished.
     pub steps: Vec<Step>,
+    /// When the attempt was started.
+    pub funds: Funds,
     /// Correlation and trace context of the job; the causation is the start event.
     pub meta: Meta,
     /// Cancelled when the job is, or when the process wants the stage back.
@@ -60,6 +62,30 @@ pub struct FinishedStep {
     pub spent: Option<Spent>,
 }
 
+/// What was paid for a job, and how much may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Funds {
+    /// Over all stages, rounds and retries, in millionths of a US dollar.
+    pub spent: u64,
+    /// None if it is not limited.
+    pub budget: Option<u64>,
+}
+
+impl Funds {
+    pub(crate) fn of(job: &Job) -> Self {
+        Self { spent: job.spent, budget: job.budget }
+    }
+}
+
+/// A step that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordedStep {
+    /// The log reached this far when it was.
+    pub position: Position,
+    /// Of its job from there on.
+    pub funds: Funds,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -69,8 +95,19 @@ pub enum Outcome {
 
 /// What workers tell the engine. Bounded by the slots, so the queue for it need not be.
 pub(crate) enum Report {
-    Finished { job: JobId, stage: StageIndex, attempt: Attempt, outcome: Outcome },
-    Step { job: JobId, stage: StageIndex, attempt: Attempt, step: FinishedStep, reply: oneshot::Sender<bool> },
+    Finished {
+        job: JobId,
+        stage: StageIndex,
+        attempt: Attempt,
+        outcome: Outcome,
+    },
+    Step {
+        job: JobId,
+        stage: StageIndex,
+        attempt: Attempt,
+        step: FinishedStep,
+        reply: oneshot::Sender<Option<RecordedStep>>,
+    },
 }
 
 impl Report {

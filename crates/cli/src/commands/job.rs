@@ -1,10 +1,13 @@
 //! `job`: submit, watch and steer jobs on a server.
 
+mod budget;
 mod cancel;
+mod cost;
 mod events;
 mod get;
 mod list;
 mod result;
+mod resume;
 mod retry;
 mod submit;
 mod timeline;
@@ -42,6 +45,12 @@ enum Command {
     Cancel(cancel::Args),
     /// Set a failed or cancelled job going again.
     Retry(retry::Args),
+    /// Say how much a job may cost, in US dollars; a paused one goes on if that is what it waits for.
+    Budget(budget::Args),
+    /// Let a paused job try again.
+    Resume(resume::Args),
+    /// Show what a job has cost, call by call.
+    Cost(cost::Args),
     /// Show when each attempt of each stage ran, and how it ended.
     Timeline(timeline::Args),
 }
@@ -57,6 +66,9 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
         Command::Result(args) => result::run(globals, &server, args).await,
         Command::Cancel(args) => cancel::run(globals, &server, args).await,
         Command::Retry(args) => retry::run(globals, &server, &args).await,
+        Command::Budget(args) => budget::run(globals, &server, &args).await,
+        Command::Resume(args) => resume::run(globals, &server, &args).await,
+        Command::Cost(args) => cost::run(globals, &server, &args).await,
         Command::Timeline(args) => timeline::run(globals, &server, &args).await,
     }
 }

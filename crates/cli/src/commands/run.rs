@@ -10,16 +10,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
+use quillwork_app::budgets::TenantBudgets;
 use quillwork_app::engine::{Caller, Submission};
 use quillwork_app::payload::unpack;
 use quillwork_app::ports::store::Entry;
 use quillwork_domain::id::{JobId, Version};
-use quillwork_domain::job::{Event, Job, JobSubmitted, Phase, check_topic, evolve};
+use quillwork_domain::job::{Budget, Event, Job, JobSubmitted, Phase, check_topic, evolve};
+use quillwork_domain::money::Usd;
 use quillwork_domain::payload::Payload;
 use quillwork_domain::wire;
+use quillwork_projections::Projector;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::progress::Progress;
@@ -57,6 +62,9 @@ pub(crate) struct Args {
     /// Length of the article, at most about.
     #[arg(long, value_name = "WORDS")]
     max_words: Option<u32>,
+    /// How much the job may cost, in US dollars; the configured budget if absent.
+    #[arg(long, value_name = "USD")]
+    max_cost: Option<Usd>,
     /// Write the article to a file.
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -64,8 +72,11 @@ pub(crate) struct Args {
 
 /// How the job ended.
 enum Ended {
-    Completed(Payload),
+    /// What the stages returned, the last stage first.
+    Completed(Vec<Payload>),
     Failed(String),
+    /// It waits for money, and why.
+    Paused(String),
     Interrupted,
 }
 
@@ -77,7 +88,20 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
 
     let (storage, writer) = Storage::open(&config.settings).await?;
     let outside = Outside::new(&config.settings, &storage, &mut Registry::default())?;
-    let local = Local::start(&config, &storage, writer, &outside, &Handlers::All).await?;
+    let limits = config.settings.budgets.of_a_day();
+    let models = if limits.is_empty() { None } else { Some(storage.read_models(&config.settings).await?) };
+    let budgets = models.clone().map(|models| Arc::new(TenantBudgets::new(limits, Arc::new(models))));
+    let local = Local::start(&config, &storage, writer, &outside, &Handlers::All, budgets).await?;
+    // What was spent before counts as well.
+    let stop_counting = CancellationToken::new();
+    let mut counting = JoinSet::new();
+    if let Some(models) = models {
+        let run = Projector::run(models, local.engine.feed().clone(), stop_counting.clone());
+        counting.spawn(async move {
+            // It has told its log why it stopped.
+            let _ = run.await;
+        });
+    }
     let submission = submission(&local, &args)?;
     let job = submission.id;
     let ended = tokio::select! {
@@ -92,6 +116,8 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     let code = deliver(&local, job, &args, globals.json, ended).await;
     local.drain(GRACE).await;
     local.end().await?;
+    stop_counting.cancel();
+    while counting.join_next().await.is_some() {}
     code
 }
 
@@ -132,6 +158,10 @@ fn submission(local: &Local, args: &Args) -> Result<Submission, Usage> {
         labels: Default::default(),
         idempotency_key: None,
         request_digest: None,
+        budget: match args.max_cost {
+            Some(Usd(max_cost_micros)) => Some(Budget { max_cost_micros }),
+            None => local.catalog.job_budget(),
+        },
     };
     Ok(Submission { id: JobId(Uuid::now_v7()), job: Arc::new(job) })
 }
@@ -167,25 +197,29 @@ async fn follow(local: &Local, submission: Submission) -> anyhow::Result<Ended> 
     verdicts.pop().context("the engine gave no verdict")??;
 
     let mut job = Job::default();
-    let mut last_output = None;
+    let mut last_failure = String::new();
     loop {
         let changed = watch.changed();
         tokio::pin!(changed);
         for entry in news(local, id, job.version).await? {
             progress.show(&entry);
-            if let Event::StageCompleted(completed) = &entry.event {
-                last_output = Some(completed.output.clone());
+            if let Event::StageFailed(failed) = &entry.event {
+                last_failure.clone_from(&failed.error);
             }
             job = evolve(job, &entry.event);
         }
-        match (job.phase, last_output.take_if(|_| job.phase == Phase::Completed)) {
-            (Phase::Completed, Some(output)) => return Ok(Ended::Completed(output)),
-            (Phase::Failed | Phase::Completed, _) => {
+        match job.phase {
+            Phase::Completed => {
+                let outputs = job.stages.into_iter().rev().filter_map(|stage| stage.output);
+                return Ok(Ended::Completed(outputs.collect()));
+            }
+            Phase::Failed => {
                 let error = job.error.map(|error| format!("{}: {}", error.class, error.message));
                 return Ok(Ended::Failed(error.unwrap_or_default()));
             }
-            (Phase::Cancelled, _) => return Ok(Ended::Failed("it was cancelled".to_owned())),
-            (Phase::New | Phase::Open, _) => {}
+            Phase::Cancelled => return Ok(Ended::Failed("it was cancelled".to_owned())),
+            Phase::Open if job.is_paused() => return Ok(Ended::Paused(last_failure)),
+            Phase::New | Phase::Open => {}
         }
         loop {
             tokio::select! {
@@ -203,17 +237,23 @@ async fn news(local: &Local, id: JobId, version: Version) -> anyhow::Result<Vec<
     recorded.into_iter().map(|recorded| Ok(Entry { event: wire::decode(&recorded)?, recorded })).collect()
 }
 
-/// The article, in whatever a pipeline ends with.
+/// The article, in what the stages of a pipeline return.
 #[derive(Deserialize)]
 struct Markdown {
     markdown: String,
 }
 
 async fn deliver(local: &Local, job: JobId, args: &Args, json: bool, ended: Ended) -> anyhow::Result<u8> {
-    let output = match ended {
-        Ended::Completed(output) => unpack(local.reader.as_ref(), &output).await?,
+    let outputs = match ended {
+        Ended::Completed(outputs) => outputs,
         Ended::Failed(reason) => {
             output::note(&format!("error: the job failed: {reason}"));
+            return Ok(FAILED);
+        }
+        Ended::Paused(reason) => {
+            output::note(&format!(
+                "paused: {reason}; job {job} is kept: go on with `quillwork up`, `quillwork job budget {job} USD` and `quillwork job resume {job}`"
+            ));
             return Ok(FAILED);
         }
         Ended::Interrupted => {
@@ -221,10 +261,16 @@ async fn deliver(local: &Local, job: JobId, args: &Args, json: bool, ended: Ende
             return Ok(INTERRUPTED);
         }
     };
-    let text = match serde_json::from_str::<Markdown>(output.get()) {
-        Ok(article) if !json => article.markdown,
-        Ok(_) | Err(_) => output.get().to_owned(),
-    };
+    let (mut article, mut last) = (None, None);
+    for output in &outputs {
+        let output = unpack(local.reader.as_ref(), output).await?;
+        if let Ok(Markdown { markdown }) = serde_json::from_str(output.get()) {
+            article = Some(if json { output.get().to_owned() } else { markdown });
+            break;
+        }
+        last.get_or_insert_with(|| output.get().to_owned());
+    }
+    let text = article.or(last).context("no stage returned anything")?;
     let text = format!("{}\n", text.trim_end());
     match &args.out {
         Some(path) => {

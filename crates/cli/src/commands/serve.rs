@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use quillwork_api::{ApiState, HttpMetrics, Limits, Ops, Resources, ops_router, router, serve as serve_http};
+use quillwork_app::budgets::TenantBudgets;
 use quillwork_projections::{Projector, ReadModels};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -61,7 +62,17 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<u8> {
     let (storage, writer) = Storage::open(settings).await?;
     let mut registry = Registry::default();
     let outside = Outside::new(settings, &storage, &mut registry)?;
-    let mut local = Local::start(&config, &storage, writer, &outside, &roles.handlers).await?;
+    let limits = settings.budgets.of_a_day();
+    let is_limited = roles.handlers != Handlers::None && !limits.is_empty();
+    // A process that only works reads what tenants have spent, if they are limited.
+    let read_models = if roles.api || roles.projector || is_limited {
+        Some(storage.read_models(settings).await?)
+    } else {
+        None
+    };
+    let budgets = read_models.clone().filter(|_| is_limited);
+    let budgets = budgets.map(|models| Arc::new(TenantBudgets::new(limits, Arc::new(models))));
+    let mut local = Local::start(&config, &storage, writer, &outside, &roles.handlers, budgets).await?;
     // Ended with the process, wherever they are.
     let mut attendants = JoinSet::new();
     if roles.handlers != Handlers::None {
@@ -73,16 +84,11 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<u8> {
     let mut background = JoinSet::new();
     let stop_models = CancellationToken::new();
     let (draining, stop_http) = (CancellationToken::new(), CancellationToken::new());
-    let models = if roles.api || roles.projector {
-        let models = storage.read_models(settings).await?;
-        // A projector follows by itself while it stands by.
-        if storage.is_shared() && !roles.projector {
-            background.spawn(models.clone().follow(stop_models.clone()));
-        }
-        Some(models)
-    } else {
-        None
-    };
+    let models = read_models.filter(|_| roles.api || roles.projector);
+    // A projector follows by itself while it stands by.
+    if let Some(models) = models.as_ref().filter(|_| storage.is_shared() && !roles.projector) {
+        background.spawn(models.clone().follow(stop_models.clone()));
+    }
     if let Some(models) = models.as_ref().filter(|_| roles.projector) {
         let run = Projector::run(models.clone(), local.engine.feed().clone(), stop_models.clone());
         background.spawn(async move {

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_wrong_is_named() {
-        const SECRET: &str = r#""secret":"sixteen bytes and more""#;
+        const SECRET: &str = r#""secret":"sixteen-bytes-and-more""#;
         let with = |url: &str| format!(r#"{{"url":"{url}",{SECRET}}}"#);
         for (handler, json, expected) in [
             ("echo", with("http://h"), "url: the handler \"echo\" is built in"),

@@ -245,6 +245,8 @@ fn known_keys(defaults: &BTreeMap<String, (Value, Origin)>) -> Vec<String> {
         "drain_delay",
         "retention.keep",
         "retention.archive_dir",
+        "budgets.job",
+        "budgets.tenant_day",
     ]
     .map(str::to_owned);
     let handlers = defaults.keys().filter_map(|key| key.strip_suffix(".concurrency"));

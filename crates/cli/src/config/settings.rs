@@ -16,7 +16,7 @@ use crate::config::fetch::FetchSettings;
 use crate::config::models::{ModelSettings, PriceSettings};
 use crate::config::pipelines::PipelineSettings;
 use crate::config::search::{ResearchSettings, Searches};
-use crate::config::{Frequency, HttpStageSettings, RetentionSettings, Span};
+use crate::config::{BudgetSettings, Frequency, HttpStageSettings, RetentionSettings, Span};
 
 /// The settings of Quillwork. Relative paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -42,7 +42,8 @@ pub(crate) struct Settings {
     /// The folder that research searches; absent for the documentation that comes with the binary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) corpus: Option<PathBuf>,
-    /// The Redis that all processes share for rates; absent for rates of each process by itself.
+    /// The Redis that all processes share for rates, answers from outside and drafts; absent for those of each process by
+    /// itself.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "redis", serialize_with = "shown")]
     #[schemars(with = "String")]
     pub(crate) redis: Option<RedisUrl>,
@@ -63,6 +64,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) postgres: PostgresSettings,
     pub(crate) retention: RetentionSettings,
+    pub(crate) budgets: BudgetSettings,
     pub(crate) research: ResearchSettings,
     pub(crate) fetch: FetchSettings,
     pub(crate) cache: CacheSettings,
@@ -201,6 +203,7 @@ impl Default for Settings {
             limits: Limits::default(),
             postgres: PostgresSettings::default(),
             retention: RetentionSettings::default(),
+            budgets: BudgetSettings::default(),
             research: ResearchSettings::default(),
             fetch: FetchSettings::default(),
             cache: CacheSettings::default(),

@@ -103,6 +103,7 @@ fn submission() -> JobSubmitted {
         labels: BTreeMap::new(),
         idempotency_key: None,
         request_digest: None,
+        budget: None,
     }
 }
 

@@ -45,6 +45,7 @@ fn submitted() -> Event {
         labels: BTreeMap::new(),
         idempotency_key: None,
         request_digest: None,
+        budget: None,
     }))
 }
 
@@ -136,8 +137,9 @@ fn ended_jobs_leave_with_their_counters_and_runs() {
                     id: id(1),
                     status: Status::Completed,
                     stages: BTreeMap::from([("echo".into(), tally)]),
+                    usage: vec![],
                 },
-                ArchivedJob { id: id(2), status: Status::Cancelled, stages: BTreeMap::new() },
+                ArchivedJob { id: id(2), status: Status::Cancelled, stages: BTreeMap::new(), usage: vec![] },
             ],
             runs: vec![run(1, 6), run(9, 10)],
             file: None,

@@ -32,7 +32,7 @@ pub enum Command {
         attempt: Attempt,
         class: ErrorClass,
         message: String,
-        /// What the provider asked for.
+        /// What the provider asked for; if a budget is used up, how long until there is a new one by itself.
         retry_after: Option<Duration>,
         jitter: Jitter,
         at: Timestamp,
@@ -41,6 +41,10 @@ pub enum Command {
     Cancel { reason: Option<String> },
     /// Set a failed or cancelled job going again.
     Retry,
+    /// Say how much the job may cost, over all that it has cost.
+    SetBudget { max_cost_micros: u64 },
+    /// Let stages that wait for money try again.
+    Resume,
     /// Give up a job of which no worker can ever run `stage`.
     Abandon { stage: StageIndex, class: ErrorClass, message: String },
 }

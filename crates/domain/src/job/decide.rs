@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::id::Attempt;
+use crate::job::budget::{self, Refused};
 use crate::job::failure::Cost;
 use crate::job::rounds::end_of_group;
 use crate::job::{
@@ -39,6 +40,7 @@ pub fn decide(job: &Job, command: Command) -> Result<Vec<Event>, Rejection> {
             let due = match state.phase {
                 StagePhase::Waiting { run_at } => run_at.is_none_or(|run_at| run_at <= at),
                 StagePhase::Retrying { retry_at } => retry_at <= at,
+                StagePhase::Parked { until } => until.is_some_and(|until| until <= at),
                 StagePhase::Pending | StagePhase::Running | StagePhase::Done | StagePhase::Stopped => false,
             };
             if !due {
@@ -63,7 +65,8 @@ pub fn decide(job: &Job, command: Command) -> Result<Vec<Event>, Rejection> {
             match hold(job, stage, attempt)? {
                 Hold::Lost => Ok(vec![]),
                 Hold::Held(_, planned) => {
-                    let end = end_of_group(job, stage, attempt, rework.as_ref());
+                    let end = end_of_group(job, stage, attempt, rework.as_ref())
+                        .or_else(|| budget::pause(job, stage, None));
                     let stage = planned.name.clone();
                     let completed =
                         Event::StageCompleted(StageCompleted { stage, attempt, output, usage, rework });
@@ -74,6 +77,10 @@ pub fn decide(job: &Job, command: Command) -> Result<Vec<Event>, Rejection> {
         Command::FailStage { stage, attempt, class, message, retry_after, jitter, at } => {
             match hold(job, stage, attempt)? {
                 Hold::Lost => Ok(vec![]),
+                Hold::Held(_, planned) if class == ErrorClass::BudgetExhausted => {
+                    let refused = Refused { stage, planned, attempt, message, wait: retry_after };
+                    Ok(budget::park(job, refused, at))
+                }
                 Hold::Held(state, planned) => {
                     let wait = retry(state, planned, class, retry_after, jitter);
                     Ok(fail(planned, attempt, class, message, wait.map(|wait| at.plus(wait))))
@@ -99,6 +106,8 @@ pub fn decide(job: &Job, command: Command) -> Result<Vec<Event>, Rejection> {
                 Err(Rejection::NotRetryable(job.status(Timestamp::MAX).unwrap_or(Status::Queued)))
             }
         },
+        Command::SetBudget { max_cost_micros } => budget::set(job, max_cost_micros),
+        Command::Resume => budget::resume(job),
         Command::Abandon { stage, class, message } if !job.is_terminal() => {
             let stage = job.open().find(|open| *open == stage).unwrap_or_else(|| job.current());
             let name = job.planned(stage).unwrap_or(current).name.clone();

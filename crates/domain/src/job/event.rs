@@ -28,6 +28,9 @@ pub enum Event {
     JobCancelled(JobCancelled),
     JobRetried(JobRetried),
     StagesReopened(StagesReopened),
+    JobPaused(JobPaused),
+    JobResumed(JobResumed),
+    BudgetSet(BudgetSet),
     /// Of the queues, and of no job.
     Queue(QueueEvent),
     /// Jobs left the log.
@@ -48,6 +51,9 @@ impl Event {
             | Self::StageFailed(_)
             | Self::JobRetried(_)
             | Self::StagesReopened(_)
+            | Self::JobPaused(_)
+            | Self::JobResumed(_)
+            | Self::BudgetSet(_)
             | Self::Queue(_)
             | Self::Archive(_)
             | Self::Content(_) => false,
@@ -79,6 +85,16 @@ pub struct JobSubmitted {
     /// Digest of the request body that came with the key, to tell a repetition from a mistake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_digest: Option<Sha256Digest>,
+    /// How much the job may cost; absent if that is not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+/// How much a job may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// In millionths of a US dollar.
+    pub max_cost_micros: u64,
 }
 
 impl PartialEq for JobSubmitted {
@@ -87,8 +103,8 @@ impl PartialEq for JobSubmitted {
         let settings = |job: &Self| job.settings.as_ref().map(|json| json.get().to_owned());
         (&self.topic, &self.pipeline, &self.plan, settings(self), self.priority, self.run_at)
             == (&other.topic, &other.pipeline, &other.plan, settings(other), other.priority, other.run_at)
-            && (&self.labels, &self.idempotency_key, &self.request_digest)
-                == (&other.labels, &other.idempotency_key, &other.request_digest)
+            && (&self.labels, &self.idempotency_key, &self.request_digest, self.budget)
+                == (&other.labels, &other.idempotency_key, &other.request_digest, other.budget)
     }
 }
 
@@ -158,7 +174,8 @@ pub struct Usage {
     pub output_tokens: u64,
 }
 
-/// The attempt failed. Either `retry_at` says when the next may start, or `final` is true and the job fails.
+/// The attempt failed. Either `retry_at` says when the next may start, or `final` is true and the job fails, or neither:
+/// then the stage waits for money, until somebody grants some.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageFailed {
     pub stage: String,
@@ -169,6 +186,13 @@ pub struct StageFailed {
     pub retry_at: Option<Timestamp>,
     #[serde(default, rename = "final", skip_serializing_if = "std::ops::Not::not")]
     pub is_final: bool,
+}
+
+impl StageFailed {
+    /// True if the stage waits for money.
+    pub fn is_parked(&self) -> bool {
+        self.class == ErrorClass::BudgetExhausted && !self.is_final
+    }
 }
 
 /// The last stage has its result.
@@ -202,4 +226,46 @@ pub struct StagesReopened {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRetried {
     pub stage: String,
+}
+
+/// All that is left to do of the job waits for money, and holds no worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPaused {
+    pub reason: PauseReason,
+    /// The job goes on by itself then; absent if somebody must act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Which budget is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseReason {
+    /// That of the job.
+    JobBudget,
+    /// What the job's tenant may spend in a day.
+    TenantBudget,
+}
+
+impl PauseReason {
+    pub const ALL: [Self; 2] = [Self::JobBudget, Self::TenantBudget];
+
+    /// The name as it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JobBudget => "job_budget",
+            Self::TenantBudget => "tenant_budget",
+        }
+    }
+}
+
+/// The stages that wait for money may be started again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobResumed {}
+
+/// Somebody said how much the job may cost from now on, over all that it has cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetSet {
+    /// In millionths of a US dollar.
+    pub max_cost_micros: u64,
 }

@@ -14,6 +14,7 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
             job.phase = Phase::Open;
             job.stages = vec![StageState::default(); submitted.plan.len()];
             job.submitted = Some(submitted.clone());
+            job.budget = submitted.budget.map(|budget| budget.max_cost_micros);
             (job.round, job.rounds) = (1, 1);
             job.enter(StageIndex::default());
             for stage in job.group() {
@@ -27,6 +28,8 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
             }
         }
         Event::StepRecorded(step) => {
+            let cost = step.spent.as_ref().map_or(0, |spent| spent.cost_micros);
+            job.spent = job.spent.saturating_add(cost);
             if let Some(stage) = job.stage_named(&step.stage) {
                 stage.steps.push(Step { key: step.step_key.clone(), output: step.output.clone() });
             }
@@ -56,6 +59,7 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
                     Cost::Nothing | Cost::Everything => {}
                 }
                 stage.phase = match failed.retry_at {
+                    until if failed.is_parked() => StagePhase::Parked { until },
                     Some(retry_at) => StagePhase::Retrying { retry_at },
                     None => StagePhase::Stopped,
                 };
@@ -91,7 +95,14 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
             job.rounds = 1;
             job.error = None;
         }
-        Event::Queue(_) | Event::Archive(_) | Event::Content(_) => {}
+        Event::JobResumed(_) => {
+            for stage in job.stages.iter_mut().filter(|stage| stage.is_parked()) {
+                stage.phase = StagePhase::Waiting { run_at: None };
+            }
+        }
+        Event::BudgetSet(set) => job.budget = Some(set.max_cost_micros),
+        // That it is paused shows in its stages.
+        Event::JobPaused(_) | Event::Queue(_) | Event::Archive(_) | Event::Content(_) => {}
     }
     job
 }

@@ -36,6 +36,8 @@ pub enum ErrorClass {
     UnknownHandler,
     /// The job's own history cannot be read by this version.
     Undecodable,
+    /// The job or its tenant has spent what it may; the stage waits for more.
+    BudgetExhausted,
 }
 
 /// What a failure of some class costs the stage.
@@ -55,7 +57,7 @@ pub(super) enum Cost {
 
 impl ErrorClass {
     /// All classes, for documentation and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Transient,
         Self::RateLimited,
         Self::Quota,
@@ -69,6 +71,7 @@ impl ErrorClass {
         Self::NoSourcesFound,
         Self::UnknownHandler,
         Self::Undecodable,
+        Self::BudgetExhausted,
     ];
 
     pub(super) fn cost(self) -> Cost {
@@ -76,7 +79,7 @@ impl ErrorClass {
             Self::Transient | Self::BadOutput | Self::Timeout | Self::Panic => Cost::Attempt,
             Self::RateLimited => Cost::Patience,
             Self::Lost => Cost::Worker,
-            Self::Released => Cost::Nothing,
+            Self::Released | Self::BudgetExhausted => Cost::Nothing,
             Self::Quota
             | Self::Permanent
             | Self::TooLarge
@@ -102,6 +105,7 @@ impl ErrorClass {
             Self::NoSourcesFound => "no_sources_found",
             Self::UnknownHandler => "unknown_handler",
             Self::Undecodable => "undecodable",
+            Self::BudgetExhausted => "budget_exhausted",
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum TaskChange {
     Lease { stage: StageIndex },
     /// The worker lost the stage; it may be started again at `run_at`.
     Release { stage: StageIndex, run_at: Timestamp },
+    /// The stage waited for money and may be started again.
+    Resume { stage: StageIndex },
     /// There is nothing left to do in this stage.
     Close { stage: StageIndex },
 }
@@ -28,6 +30,8 @@ enum Together {
         run_at: Option<Timestamp>,
     },
     Follow,
+    /// Those that wait for money.
+    Resume,
     /// Those that are open.
     Close,
     /// Those that a manual retry runs again.
@@ -44,6 +48,7 @@ pub fn react<'a>(before: &'a Job, event: &'a Event) -> impl Iterator<Item = Task
         match together {
             Together::Open { run_at } => Some(TaskChange::Open { stage, run_at }),
             Together::Follow => Some(TaskChange::Follow { stage }),
+            Together::Resume => before.stages[place].is_parked().then_some(TaskChange::Resume { stage }),
             Together::Close => before.stages[place].is_open().then_some(TaskChange::Close { stage }),
             Together::Retry => before.is_retried(place).then_some(TaskChange::Open { stage, run_at: None }),
         }
@@ -69,6 +74,8 @@ fn changes(before: &Job, event: &Event) -> (Option<TaskChange>, Together, Range<
         }
         Event::StageFailed(failed) => of(&failed.stage, &|stage| match failed.retry_at {
             Some(run_at) => TaskChange::Release { stage, run_at },
+            // It keeps its task, which nobody takes before somebody acts.
+            None if failed.is_parked() => TaskChange::Release { stage, run_at: Timestamp::MAX },
             None => TaskChange::Close { stage },
         }),
         Event::StagesReopened(reopened) => match (&before.submitted, before.index_of(&reopened.stage)) {
@@ -77,8 +84,11 @@ fn changes(before: &Job, event: &Event) -> (Option<TaskChange>, Together, Range<
         },
         Event::JobFailed(_) | Event::JobCancelled(_) => (None, Together::Close, 0..before.stages.len()),
         Event::JobRetried(_) => (None, Together::Retry, before.group()),
+        Event::JobResumed(_) => (None, Together::Resume, 0..before.stages.len()),
         Event::StepRecorded(_)
         | Event::JobCompleted(_)
+        | Event::JobPaused(_)
+        | Event::BudgetSet(_)
         | Event::Queue(_)
         | Event::Archive(_)
         | Event::Content(_) => (None, Together::Follow, 0..0),

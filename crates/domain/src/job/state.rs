@@ -31,6 +31,10 @@ pub struct Job {
     pub rounds: u32,
     /// What the stages had produced that were reopened by the latest round, in plan order.
     pub feedback: Vec<Payload>,
+    /// What was paid for the job so far, in millionths of a US dollar, over all stages, rounds and retries.
+    pub spent: u64,
+    /// How much may be paid for it; None if that is not limited.
+    pub budget: Option<u64>,
     /// Why the job failed, while it is failed.
     pub error: Option<JobError>,
 }
@@ -80,6 +84,8 @@ pub enum StagePhase {
     Running,
     /// It failed and waits for its next attempt.
     Retrying { retry_at: Timestamp },
+    /// It waits for money, and for `until` if there will be some by itself then.
+    Parked { until: Option<Timestamp> },
     /// It has its result.
     Done,
     /// It failed for good, or its job ended before it did.
@@ -97,9 +103,25 @@ impl StageState {
     /// True while it runs or waits: it has a task then.
     pub fn is_open(&self) -> bool {
         match self.phase {
-            StagePhase::Waiting { .. } | StagePhase::Running | StagePhase::Retrying { .. } => true,
+            StagePhase::Waiting { .. }
+            | StagePhase::Running
+            | StagePhase::Retrying { .. }
+            | StagePhase::Parked { .. } => true,
             StagePhase::Pending | StagePhase::Done | StagePhase::Stopped => false,
         }
+    }
+
+    /// True if it runs, or will without anybody's doing and without money.
+    pub(super) fn is_moving(&self) -> bool {
+        match self.phase {
+            StagePhase::Waiting { .. } | StagePhase::Running | StagePhase::Retrying { .. } => true,
+            StagePhase::Pending | StagePhase::Parked { .. } | StagePhase::Done | StagePhase::Stopped => false,
+        }
+    }
+
+    /// True if it waits for money.
+    pub fn is_parked(&self) -> bool {
+        matches!(self.phase, StagePhase::Parked { .. })
     }
 
     /// True if it has its result, and the job may go on.
@@ -119,10 +141,11 @@ pub enum Status {
     Completed,
     Failed,
     Cancelled,
+    Paused,
 }
 
 impl Status {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Scheduled,
         Self::Queued,
         Self::Running,
@@ -130,13 +153,14 @@ impl Status {
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
+        Self::Paused,
     ];
 
     /// Nothing more happens by itself.
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Completed | Self::Failed | Self::Cancelled => true,
-            Self::Scheduled | Self::Queued | Self::Running | Self::Retrying => false,
+            Self::Scheduled | Self::Queued | Self::Running | Self::Retrying | Self::Paused => false,
         }
     }
 
@@ -149,6 +173,7 @@ impl Status {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Paused => "paused",
         }
     }
 
@@ -185,6 +210,7 @@ impl Job {
             StagePhase::Pending
             | StagePhase::Running
             | StagePhase::Retrying { .. }
+            | StagePhase::Parked { .. }
             | StagePhase::Done
             | StagePhase::Stopped => false,
         };
@@ -192,6 +218,8 @@ impl Job {
             Status::Running
         } else if self.stages.iter().any(is_retrying) {
             Status::Retrying
+        } else if self.is_paused() {
+            Status::Paused
         } else if self.stages.iter().any(is_early) {
             Status::Scheduled
         } else if self.round > 1 || self.n_done() > 0 {
@@ -199,6 +227,21 @@ impl Job {
         } else {
             Status::Queued
         }
+    }
+
+    /// True if all that is left to do of the job waits for money.
+    pub fn is_paused(&self) -> bool {
+        self.has_parked() && !self.stages.iter().any(StageState::is_moving)
+    }
+
+    /// True if a stage waits for money.
+    pub fn has_parked(&self) -> bool {
+        self.stages.iter().any(StageState::is_parked)
+    }
+
+    /// True if nothing may be paid for the job any more.
+    pub fn is_budget_used_up(&self) -> bool {
+        self.budget.is_some_and(|budget| self.spent >= budget)
     }
 
     pub fn is_terminal(&self) -> bool {

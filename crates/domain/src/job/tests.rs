@@ -1,5 +1,6 @@
 //! Plans of a few stages, and words to speak of them.
 
+mod budget;
 mod groups;
 mod lifecycle;
 mod properties;
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::id::Attempt;
+use crate::money::Usd;
 use crate::payload::Payload;
 use crate::plan::{Backoff, Jitter, Plan, PlannedStage, StageIndex};
 use crate::time::Timestamp;
@@ -59,5 +61,24 @@ fn submitted_with(stages: Vec<PlannedStage>) -> Event {
         labels: BTreeMap::new(),
         idempotency_key: None,
         request_digest: None,
+        budget: None,
     }))
+}
+
+/// The same submission, which may cost this much.
+fn with_budget(submitted: Event, max_cost_micros: Option<u64>) -> Event {
+    let Event::JobSubmitted(submission) = submitted else { unreachable!() };
+    let budget = max_cost_micros.map(|max_cost_micros| Budget { max_cost_micros });
+    Event::JobSubmitted(Arc::new(JobSubmitted { budget, ..submission.as_ref().clone() }))
+}
+
+fn spent(cost_micros: u64) -> Spent {
+    Spent {
+        provider: "main".into(),
+        model: "writer-1".into(),
+        input_tokens: 10,
+        output_tokens: 20,
+        cost_micros,
+        prices: None,
+    }
 }

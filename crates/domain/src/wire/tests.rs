@@ -12,20 +12,22 @@ use crate::archive::{ArchiveFile, ArchivedJob, JobsArchived, Run, StageTally};
 use crate::content::{ContentRated, ContentViewed, Rater};
 use crate::id::{Attempt, JobId, Position};
 use crate::job::{
-    ErrorClass, JobCancelled, JobCompleted, JobError, JobFailed, JobRetried, JobSubmitted, Rework,
-    StageCompleted, StageFailed, StageStarted, StagesReopened, Status, StepRecorded, Usage,
+    Budget, BudgetSet, ErrorClass, JobCancelled, JobCompleted, JobError, JobFailed, JobPaused, JobResumed,
+    JobRetried, JobSubmitted, PauseReason, Rework, Spent, StageCompleted, StageFailed, StageStarted,
+    StagesReopened, Status, StepRecorded, Usage,
 };
 use crate::payload::{BlobRef, Payload, Sha256Digest};
 use crate::plan::{Backoff, Plan, PlannedStage};
 use crate::queue::{QueueLimited, QueuePaused, QueueResumed};
 use crate::time::Timestamp;
+use crate::usage::{Paid, UsageTally};
 
 fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.into()).unwrap()
 }
 
 /// An event of each kind, in the order of [`KINDS`], with every member set.
-pub(crate) fn one_of_each() -> [Event; 16] {
+pub(crate) fn one_of_each() -> [Event; 19] {
     let stage = PlannedStage {
         name: "research".into(),
         handler: "research".into(),
@@ -53,6 +55,7 @@ pub(crate) fn one_of_each() -> [Event; 16] {
             labels: BTreeMap::from([("team".into(), "docs".into())]),
             idempotency_key: Some("key-1".into()),
             request_digest: Some(Sha256Digest::of(b"body")),
+            budget: None,
         })),
         Event::StageStarted(StageStarted {
             stage: "research".into(),
@@ -100,6 +103,7 @@ pub(crate) fn one_of_each() -> [Event; 16] {
                     "research".into(),
                     StageTally { started: 2, completed: 1, failed: 1, retried: 1 },
                 )]),
+                usage: vec![],
             }],
             runs: vec![Run {
                 first: Position(3),
@@ -126,6 +130,12 @@ pub(crate) fn one_of_each() -> [Event; 16] {
             idempotency_key: Some("rating-1".into()),
             request_digest: Some(Sha256Digest::of(b"body")),
         })),
+        Event::JobPaused(JobPaused {
+            reason: PauseReason::TenantBudget,
+            until: Some(Timestamp::from_millis(1_700_006_400_000)),
+        }),
+        Event::JobResumed(JobResumed {}),
+        Event::BudgetSet(BudgetSet { max_cost_micros: 1_500_000 }),
     ]
 }
 
@@ -194,4 +204,60 @@ fn members_that_were_added_later_are_written_only_if_they_say_something() {
     assert_ne!(newer, frozen);
     let event = decode_parts("JobSubmitted", 1, newer.as_bytes()).unwrap();
     assert_eq!(String::from_utf8(encode(&event).unwrap().data).unwrap(), newer.trim_end());
+}
+
+/// Events with the members that came later, each with a golden file of its own.
+fn with_later_members() -> [(&'static str, Event); 4] {
+    let [submitted, _, step, _, failed, .., archived, _, _, _, _, _, _] = one_of_each();
+    let (Event::JobSubmitted(submitted), Event::StepRecorded(step), Event::StageFailed(failed)) =
+        (submitted, step, failed)
+    else {
+        unreachable!()
+    };
+    let Event::Archive(mut archived) = archived else { unreachable!() };
+    let spent = Spent {
+        provider: "main".into(),
+        model: "writer-1".into(),
+        input_tokens: 1_200,
+        output_tokens: 800,
+        cost_micros: 15_600,
+        prices: Some("2026-11-01".into()),
+    };
+    archived.jobs[0].usage = vec![UsageTally {
+        tenant: "acme".into(),
+        day: Timestamp::from_millis(1_700_000_000_000).day(),
+        provider: "main".into(),
+        model: "writer-1".into(),
+        paid: Paid { calls: 2, input_tokens: 2_400, output_tokens: 1_600, cost_micros: 31_200 },
+    }];
+    [
+        (
+            "JobSubmitted.budget",
+            Event::JobSubmitted(Arc::new(JobSubmitted {
+                budget: Some(Budget { max_cost_micros: 500_000 }),
+                ..submitted.as_ref().clone()
+            })),
+        ),
+        ("StepRecorded.spent", Event::StepRecorded(StepRecorded { spent: Some(spent), ..step })),
+        (
+            "StageFailed.parked",
+            Event::StageFailed(StageFailed {
+                error: "the job has spent 0.51 of its budget of 0.50 USD".into(),
+                class: ErrorClass::BudgetExhausted,
+                retry_at: None,
+                ..failed
+            }),
+        ),
+        ("JobsArchived.usage", Event::Archive(archived)),
+    ]
+}
+
+#[test]
+fn members_about_money_are_as_in_their_golden_files() {
+    for (name, event) in with_later_members() {
+        let frozen = std::fs::read_to_string(golden(name, 1)).unwrap();
+        let encoded = encode(&event).unwrap();
+        assert_eq!(String::from_utf8(encoded.data).unwrap(), frozen.trim_end(), "{name}");
+        assert_eq!(decode_parts(encoded.kind, 1, frozen.trim_end().as_bytes()).unwrap(), event);
+    }
 }

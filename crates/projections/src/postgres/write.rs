@@ -86,7 +86,7 @@ pub(crate) async fn write(turn: &Turn, after: Checkpoint, changes: &Changes) -> 
 
 async fn write_all(turn: &Turn, after: Checkpoint, changes: &Changes) -> Result<(), ReadModelError> {
     let database = &turn.database;
-    let Changes { jobs, labels, timeline, removed, stats, queues, contents, through } = changes;
+    let Changes { jobs, labels, timeline, removed, stats, usage, queues, contents, through } = changes;
     let mut jobs: Vec<_> = jobs.values().filter_map(Changed::row).collect();
     // In the order of the table, so that new rows are appended.
     jobs.sort_unstable_by_key(|(job, _)| job.submitted_position);
@@ -119,6 +119,9 @@ async fn write_all(turn: &Turn, after: Checkpoint, changes: &Changes) -> Result<
     let (names, values): (Vec<_>, Vec<_>) = stats.rows().into_iter().unzip();
     let names: Vec<_> = names.iter().map(|name| text(name).into_owned()).collect();
     run(&mut tx, database, sqlx::query(database.sql(ADD_STATS)).bind(names).bind(values)).await?;
+    if !usage.0.is_empty() {
+        super::usage::add(&mut tx, database, usage).await?;
+    }
     if !queues.is_empty() {
         let queues: Vec<&QueueRow> = queues.values().collect();
         upsert_queues(&mut tx, database, &queues).await?;
@@ -144,7 +147,7 @@ pub(crate) async fn reset(turn: &Turn, found: Checkpoint) -> Result<Checkpoint, 
     }
     const TRUNCATE: &str = "
         TRUNCATE {schema}.job_summary, {schema}.job_label, {schema}.job_timeline, {schema}.queues, {schema}.stats,
-                 {schema}.content_analytics, {schema}.content_rater";
+                 {schema}.content_analytics, {schema}.content_rater, {schema}.usage";
     sqlx::raw_sql(database.sql(TRUNCATE)).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(start)

@@ -50,7 +50,7 @@ pub(super) fn write(
     after: Checkpoint,
     changes: &Changes,
 ) -> Result<(), ReadModelError> {
-    let Changes { jobs, labels, timeline, removed, stats, queues, contents, through } = changes;
+    let Changes { jobs, labels, timeline, removed, stats, usage, queues, contents, through } = changes;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
 
     // First, so that a second projector finds out before it writes.
@@ -85,6 +85,7 @@ pub(super) fn write(
     for (name, value) in stats.rows() {
         tx.prepare_cached(ADD_STATS)?.execute(params![name, value])?;
     }
+    super::usage::add(&tx, usage)?;
     for row in queues.values() {
         tx.prepare_cached(UPSERT_QUEUE)?.execute(params![
             row.handler,

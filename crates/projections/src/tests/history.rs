@@ -12,7 +12,7 @@ use quillwork_domain::content::{self, ContentCommand, ContentRated, Rater};
 use quillwork_domain::envelope::{Meta, Recorded};
 use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::job::{
-    Command, ErrorClass, Event, Job, JobSubmitted, Phase, Rework, Usage, decide, evolve,
+    Command, ErrorClass, Event, Job, JobSubmitted, Phase, Rework, Spent, Usage, decide, evolve,
 };
 use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::{Backoff, Jitter, Plan, PlannedStage, StageIndex};
@@ -39,6 +39,8 @@ pub(crate) enum Step {
     Fail(ErrorClass),
     Cancel,
     Retry,
+    Resume,
+    SetBudget,
     Abandon,
 }
 
@@ -84,6 +86,7 @@ pub(crate) fn submission(n_stages: usize, run_at: Option<i64>, labels: bool) -> 
         labels,
         idempotency_key: None,
         request_digest: None,
+        budget: None,
     }
 }
 
@@ -142,7 +145,14 @@ impl History {
                 attempt,
                 key: self.now.to_string(),
                 output: payload(),
-                spent: None,
+                spent: Some(Spent {
+                    provider: "main".into(),
+                    model: format!("writer-{}", self.now % 2),
+                    input_tokens: 10,
+                    output_tokens: 20,
+                    cost_micros: 15,
+                    prices: None,
+                }),
             },
             Step::Complete => complete(None),
             Step::SendBack(to) => {
@@ -159,6 +169,8 @@ impl History {
             },
             Step::Cancel => Command::Cancel { reason: None },
             Step::Retry => Command::Retry,
+            Step::Resume => Command::Resume,
+            Step::SetBudget => Command::SetBudget { max_cost_micros: job.spent + 20 },
             Step::Abandon => {
                 Command::Abandon { stage, class: ErrorClass::UnknownHandler, message: "nobody can".into() }
             }
@@ -287,6 +299,9 @@ pub(crate) fn histories(n_steps: usize) -> impl Strategy<Value = History> {
         2 => prop::sample::select(ErrorClass::ALL.to_vec()).prop_map(Step::Fail),
         1 => Just(Step::Cancel),
         1 => Just(Step::Retry),
+        1 => Just(Step::Resume),
+        1 => Just(Step::SetBudget),
+        1 => Just(Step::Fail(ErrorClass::BudgetExhausted)),
         1 => Just(Step::Abandon),
     ];
     let act = prop_oneof![

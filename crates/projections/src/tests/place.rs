@@ -116,7 +116,7 @@ impl Pg {
     }
 }
 
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     (
         "submitted_position, id, status, pipeline, tenant, due_at, finished_at, topic, search, details",
         "job_summary",
@@ -128,6 +128,7 @@ const TABLES: [(&str, &str); 8] = [
     ),
     ("handler, paused, max_running, reason, changed_at, actor, version", "queues"),
     ("name, value", "stats"),
+    ("tenant, day, provider, model, calls, input_tokens, output_tokens, cost_micros", "usage"),
     ("views, id, ratings, stars, rating, seo_score, updated_at, version", "content_analytics"),
     ("stars, content, rater, 0", "content_rater"),
     ("position, hash", "checkpoint"),

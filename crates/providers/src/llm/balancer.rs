@@ -92,7 +92,7 @@ impl LanguageModel for Balancer {
             if !others {
                 return Err(error);
             }
-            tracing::warn!(endpoint = endpoint.config.name, error = %error, "a language model failed; the next one is asked");
+            tracing::warn!(endpoint = endpoint.config.name, error = %error, "a language model failed; another one is asked, if there is one");
             passed_over.push(cut(&error.message));
             failures.push((endpoint, error));
         }
@@ -193,7 +193,8 @@ fn others_may_do(failed: &Endpoint, error: &ProviderError, untried: &mut Vec<&En
         | ErrorClass::Released
         | ErrorClass::NoSourcesFound
         | ErrorClass::UnknownHandler
-        | ErrorClass::Undecodable => false,
+        | ErrorClass::Undecodable
+        | ErrorClass::BudgetExhausted => false,
     }
 }
 

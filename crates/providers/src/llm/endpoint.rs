@@ -168,11 +168,12 @@ impl Endpoint {
                 let usage = answer.usage();
                 let about = if usage.estimated { "about " } else { "" };
                 error.message += &format!(
-                    "; what it had done until then is billed: {about}{} tokens in and {} out, {} millionths of a dollar",
-                    usage.input,
-                    usage.output,
-                    answer.cost_micros()
+                    "; what it had done until then is billed: {about}{} tokens in and {} out",
+                    usage.input, usage.output
                 );
+                if answer.cost_micros() > 0 {
+                    error.message += &format!(", {} millionths of a dollar", answer.cost_micros());
+                }
             }
             error
         })?;
@@ -262,7 +263,7 @@ impl Endpoint {
             Some(End::Finish(finish)) => Ok(finish),
             Some(End::Tool) => Err(ProviderError {
                 class: ErrorClass::BadOutput,
-                message: format!("{self} called for a tool instead of answering; it was offered none"),
+                message: format!("{self}: it called for a tool instead of answering; it was offered none"),
                 retry_after: None,
             }),
             Some(End::Error) => Err(self.transient("it gave up in the middle of its answer")),

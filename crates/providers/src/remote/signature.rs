@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn it_is_what_the_documentation_says() {
-        let signer = Signer::new(&Secret::new("a secret of sixteen or more bytes")).unwrap();
+        let signer = Signer::new(&Secret::new("a-secret-of-sixteen-or-more-bytes")).unwrap();
         let docs = include_str!("../../../../docs/own-stage.md");
         let header = signer.header(1_700_000_000, br#"{"topic":"tea"}"#);
         assert!(docs.contains(&format!("X-Quillwork-Signature: {header}\n")), "{header}");

@@ -115,7 +115,8 @@ fn outcome(class: ErrorClass, elapsed: Duration) -> Outcome {
         | ErrorClass::Lost
         | ErrorClass::Released
         | ErrorClass::UnknownHandler
-        | ErrorClass::Undecodable => Outcome::Unknown,
+        | ErrorClass::Undecodable
+        | ErrorClass::BudgetExhausted => Outcome::Unknown,
         ErrorClass::RateLimited
         | ErrorClass::Quota
         | ErrorClass::Permanent
@@ -127,7 +128,8 @@ fn outcome(class: ErrorClass, elapsed: Duration) -> Outcome {
 
 fn pause(error: &ProviderError, limits: &Limits, now: Instant) -> Option<Pause> {
     let (class, time) = if error.class == ErrorClass::Quota {
-        (ErrorClass::Quota, error.retry_after.unwrap_or(limits.quota_pause))
+        // Some name the seconds of another limit with it.
+        (ErrorClass::Quota, error.retry_after.unwrap_or_default().max(limits.quota_pause))
     } else if error.class == ErrorClass::RateLimited {
         (ErrorClass::RateLimited, error.retry_after.unwrap_or(limits.default_pause))
     } else if error.class == ErrorClass::Transient {
@@ -176,7 +178,8 @@ mod tests {
             (RateLimited, None, 0, Some((30, RateLimited))),
             (RateLimited, Some(u64::MAX), 0, Some((86_400, RateLimited))),
             (Quota, None, 0, Some((600, Quota))),
-            (Quota, Some(5), 0, Some((5, Quota))),
+            (Quota, Some(5), 0, Some((600, Quota))),
+            (Quota, Some(700), 0, Some((700, Quota))),
             (Permanent, None, 0, None),
             (TooLarge, None, 0, None),
             (BadOutput, None, 0, None),

@@ -8,10 +8,12 @@
 mod cache;
 mod cached;
 mod digest;
+mod draft_relay;
 mod fetch;
 mod formats;
 mod index;
 mod library;
+mod llm;
 mod log;
 mod properties;
 mod rate_limiter;

@@ -15,7 +15,7 @@ use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
 use async_trait::async_trait;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use quillwork_app::engine::{self, Engine, EngineConfig, EngineThread, StageRun};
+use quillwork_app::engine::{self, Engine, EngineConfig, EngineThread, Funds, StageRun};
 use quillwork_app::ports::call::Call;
 use quillwork_app::ports::fetch::{Fetch, Fetched};
 use quillwork_app::ports::provider::{Progress, ProviderError};
@@ -169,8 +169,12 @@ impl Rig {
 fn start_workers(way: Way, engine: &Engine, ended: &Arc<Ended>) -> (UnboundedSender<StageRun>, JoinSet<()>) {
     let echo = echo();
     let stage = Arc::new(Counted { echo: echo.stage.clone(), ended: ended.clone() });
-    let runner =
-        Arc::new(Runner { engine: Arc::new(engine.clone()), stage: stage.clone(), start_rate: None });
+    let runner = Arc::new(Runner {
+        engine: Arc::new(engine.clone()),
+        stage: stage.clone(),
+        start_rate: None,
+        budgets: None,
+    });
     let mut workers = JoinSet::new();
     match way {
         Way::Apalis => {
@@ -256,6 +260,7 @@ fn stage_runs(n_runs: usize) -> Vec<StageRun> {
             labels: BTreeMap::new(),
             idempotency_key: None,
             request_digest: None,
+            budget: None,
         };
         let id = Uuid::now_v7();
         StageRun {
@@ -267,6 +272,7 @@ fn stage_runs(n_runs: usize) -> Vec<StageRun> {
             round: 1,
             feedback: vec![],
             steps: vec![],
+            funds: Funds::default(),
             meta: Meta {
                 actor: "client".into(),
                 tenant: "default".into(),

@@ -105,6 +105,7 @@ fn gives_up(class: ErrorClass) -> bool {
         | ErrorClass::Released
         | ErrorClass::NoSourcesFound
         | ErrorClass::UnknownHandler
-        | ErrorClass::Undecodable => false,
+        | ErrorClass::Undecodable
+        | ErrorClass::BudgetExhausted => false,
     }
 }

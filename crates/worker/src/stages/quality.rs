@@ -10,6 +10,7 @@ use crate::stage::{Stage, StageError, StageInput, StageOutput};
 use crate::stages::assessment::{Check, Gate, Verdict, off_the_runtime};
 use crate::stages::quality::draft::Draft;
 use crate::stages::quality::evidence::Evidence;
+use crate::stages::within;
 
 mod citing;
 mod draft;
@@ -95,9 +96,7 @@ impl Settings {
             ("min_words", self.min_words, 0..=100_000),
             ("max_words", self.max_words, self.min_words..=100_000),
         ] {
-            if !range.contains(&value) {
-                return Err(format!("{name}: expected {} to {}, got {value}", range.start(), range.end()));
-            }
+            within(name, value, range)?;
         }
         Ok(())
     }

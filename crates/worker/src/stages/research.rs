@@ -194,6 +194,7 @@ fn may_go_well(class: ErrorClass) -> bool {
         | ErrorClass::Released
         | ErrorClass::NoSourcesFound
         | ErrorClass::UnknownHandler
-        | ErrorClass::Undecodable => false,
+        | ErrorClass::Undecodable
+        | ErrorClass::BudgetExhausted => false,
     }
 }

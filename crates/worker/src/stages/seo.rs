@@ -10,6 +10,7 @@ use crate::stage::{Stage, StageError, StageInput, StageOutput};
 use crate::stages::assessment::{Check, Gate, Verdict, off_the_runtime};
 use crate::stages::seo::json_ld::JsonLd;
 use crate::stages::seo::page::Page;
+use crate::stages::within;
 
 mod json_ld;
 mod keyword;
@@ -73,9 +74,7 @@ impl Settings {
             ("min_internal_links", self.min_internal_links, 0..=100),
             ("min_external_links", self.min_external_links, 0..=100),
         ] {
-            if !range.contains(&value) {
-                return Err(format!("{name}: expected {} to {}, got {value}", range.start(), range.end()));
-            }
+            within(name, value, range)?;
         }
         match &self.keyword {
             Some(keyword) if keyword.trim().is_empty() || keyword.chars().count() > 200 => {

@@ -175,7 +175,9 @@ impl Memory {
             match change {
                 TaskChange::Open { stage, run_at } => open(self, stage, submitted, run_at.unwrap_or(now)),
                 TaskChange::Release { stage, run_at } => open(self, stage, submitted, run_at),
-                TaskChange::Follow { stage } => open(self, stage, submitted, since),
+                TaskChange::Follow { stage } | TaskChange::Resume { stage } => {
+                    open(self, stage, submitted, since)
+                }
                 TaskChange::Lease { stage } => {
                     if let Some((_, lease)) = self.tasks.get_mut(&TaskKey { job, stage }) {
                         *lease = Some(LeaseToken(7));
@@ -233,6 +235,7 @@ pub(super) fn submission(key: Option<&str>) -> Arc<JobSubmitted> {
         labels: BTreeMap::new(),
         idempotency_key: key.map(str::to_owned),
         request_digest: key.map(|_| Sha256Digest::of(b"body")),
+        budget: None,
     })
 }
 

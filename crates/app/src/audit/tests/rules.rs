@@ -2,9 +2,10 @@
 
 use quillwork_domain::id::{Attempt, JobId};
 use quillwork_domain::job::{
-    Command, ErrorClass, Event, JobCancelled, JobCompleted, JobError, JobFailed, JobRetried, StageCompleted,
-    StageFailed, StageStarted, StepRecorded,
+    Command, ErrorClass, Event, JobCancelled, JobCompleted, JobError, JobFailed, JobRetried, JobSubmitted,
+    Rework, StageCompleted, StageFailed, StageStarted, StagesReopened, StepRecorded,
 };
+use quillwork_domain::plan::{Plan, PlannedStage};
 use quillwork_domain::time::Timestamp;
 
 use super::memory::{Memory, complete, fail, job, payload, start_of, submission};
@@ -146,4 +147,85 @@ async fn one_key_makes_one_job() {
     }
     let report = verify_store(&log, Scope::Everything, |_, _| {}).await.unwrap();
     assert!(report.findings.iter().any(|finding| finding.rule == Rule::Keys && finding.job == Some(job(2))));
+}
+
+/// A job of a first stage, a group of two and a last one, with the draft written.
+fn group() -> Memory {
+    let plain = submission(None);
+    let stage = |name: &str, beside_previous| PlannedStage {
+        name: name.into(),
+        beside_previous,
+        ..plain.plan.stages()[0].clone()
+    };
+    let stages = vec![stage("draft", false), stage("quality", false), stage("seo", true)];
+    let submitted = JobSubmitted { plan: Plan::new(stages).unwrap(), ..plain.as_ref().clone() };
+    let mut log = Memory::default();
+    log.append(job(JOB), &Event::JobSubmitted(submitted.into()));
+    for event in [started("draft", 1), completed("draft", 1), started("quality", 1)] {
+        log.append(job(JOB), &event);
+    }
+    log
+}
+
+fn sent_back(stage: &str, to: &str) -> Event {
+    let Event::StageCompleted(plain) = completed(stage, 1) else { unreachable!() };
+    let rework = Some(Rework { to: to.into(), reason: "thin".into() });
+    Event::StageCompleted(StageCompleted { rework, ..plain })
+}
+
+fn reopened(stage: &str, round: u32) -> Event {
+    Event::StagesReopened(StagesReopened { stage: stage.into(), round, reason: "thin".into() })
+}
+
+#[tokio::test]
+async fn groups_and_rounds_have_their_rules() {
+    let both = |to: &str| vec![started("seo", 1), completed("seo", 1), sent_back("quality", to)];
+    let then = |mut events: Vec<Event>, last: Event| {
+        events.push(last);
+        events
+    };
+    let bad_output = Event::JobFailed(JobFailed {
+        error: JobError {
+            class: ErrorClass::BadOutput,
+            message: "no".into(),
+            stage: "quality".into(),
+            attempt: Attempt(1),
+        },
+    });
+    let cases: Vec<(Vec<Event>, Option<&str>)> = vec![
+        (vec![started("seo", 1), completed("quality", 1)], None),
+        (vec![sent_back("quality", "draft"), started("seo", 1)], None),
+        (then(both("draft"), reopened("draft", 2)), None),
+        (then(both("seo"), bad_output.clone()), None),
+        (vec![started("draft", 2)], Some("the current stages are")),
+        (
+            vec![completed("quality", 1), Event::JobCompleted(JobCompleted {})],
+            Some("without the last stage's"),
+        ),
+        (vec![sent_back("quality", "draft"), reopened("draft", 2)], Some("without a result directly before")),
+        (both("draft"), Some("is missing: StagesReopened")),
+        (then(both("draft"), reopened("draft", 3)), Some("another round than 2")),
+        (then(both("draft"), bad_output), Some("is missing: StagesReopened")),
+        (both("nowhere"), Some("is missing: JobFailed")),
+        (then(then(both("draft"), reopened("draft", 2)), started("draft", 1)), Some("expected attempt 2")),
+    ];
+    for (events, expected) in cases {
+        let mut log = group();
+        events.iter().for_each(|event| log.append(job(JOB), event));
+        let report = verify_store(&log, Scope::Everything, |_, _| {}).await.unwrap();
+        let found: Vec<&str> = report
+            .findings
+            .iter()
+            .filter(|finding| finding.rule == Rule::Job)
+            .map(|finding| finding.message.as_str())
+            .collect();
+        match expected {
+            // The queue agrees, too.
+            None => assert_eq!(report.findings, [], "{events:?}"),
+            Some(expected) => assert!(
+                matches!(found[..], [message] if message.contains(expected)),
+                "{events:?}: expected {expected:?}, got {found:?}"
+            ),
+        }
+    }
 }

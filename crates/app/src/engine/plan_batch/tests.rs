@@ -39,6 +39,7 @@ fn submission(priority: i16, key: Option<&str>, body: &str) -> Command {
         labels: BTreeMap::new(),
         idempotency_key: key.map(str::to_owned),
         request_digest: key.map(|_| Sha256Digest::of(body.as_bytes())),
+        budget: None,
     }))
 }
 

@@ -11,7 +11,7 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only jobs with this status.
-    #[arg(long, value_parser = ["scheduled", "queued", "running", "retrying", "completed", "failed", "cancelled"])]
+    #[arg(long, value_parser = ["scheduled", "queued", "running", "retrying", "completed", "failed", "cancelled", "paused"])]
     status: Option<String>,
     /// Only jobs of this pipeline.
     #[arg(long)]

@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use quillwork_domain::job::Status;
+use quillwork_domain::money::Usd;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -35,6 +36,9 @@ pub(super) struct Args {
     /// Settings of the stages, as JSON or as @FILE.
     #[arg(long, value_name = "JSON|@FILE")]
     settings: Option<String>,
+    /// How much the job may cost, in US dollars; the server's configured budget if absent.
+    #[arg(long, value_name = "USD")]
+    max_cost: Option<Usd>,
     /// Whose job it is: tenants take turns; the server's `default` if absent.
     #[arg(long, value_name = "NAME", value_parser = super::parse_tenant)]
     tenant: Option<String>,
@@ -60,6 +64,13 @@ struct Submission<'a> {
     run_at: Option<quillwork_domain::time::Timestamp>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
+}
+
+#[derive(Debug, Serialize)]
+struct Budget {
+    max_cost_usd: String,
 }
 
 pub(super) async fn run(globals: &Globals, server: &Server, args: Args) -> anyhow::Result<u8> {
@@ -70,6 +81,7 @@ pub(super) async fn run(globals: &Globals, server: &Server, args: Args) -> anyho
         priority: args.priority,
         run_at: args.run_at,
         labels: args.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        budget: args.max_cost.map(|max_cost| Budget { max_cost_usd: max_cost.to_string() }),
     };
     let key = args.idempotency_key.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
     if key.is_empty() || !key.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {

@@ -2,6 +2,7 @@
 
 use quillwork_domain::id::JobId;
 use quillwork_domain::job::{JobError, Status};
+use quillwork_domain::money::Usd;
 use quillwork_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +30,44 @@ pub(super) struct JobView {
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) version: u64,
     pub(super) position: u64,
+    /// Absent on a server from before budgets.
+    #[serde(default)]
+    pub(super) cost: Option<Cost>,
+    #[serde(default)]
+    pub(super) pause: Option<Pause>,
+}
+
+/// What a job has cost, and how much it may, as decimals.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Cost {
+    pub(super) spent_usd: String,
+    pub(super) budget_usd: Option<String>,
+}
+
+impl Cost {
+    /// In a few words.
+    pub(super) fn gist(&self) -> String {
+        match &self.budget_usd {
+            Some(budget) => format!("{} of {budget} USD", self.spent_usd),
+            None => format!("{} USD", self.spent_usd),
+        }
+    }
+}
+
+/// Why a job waits for money.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Pause {
+    reason: String,
+    until: Option<Timestamp>,
+}
+
+impl Pause {
+    fn gist(&self) -> String {
+        match self.until {
+            Some(until) => format!("{}, until {until}", self.reason),
+            None => self.reason.clone(),
+        }
+    }
 }
 
 /// Completed stages.
@@ -80,6 +119,7 @@ impl EventView {
             "StageFailed" => {
                 let next = match self.data.get("retry_at").and_then(Value::as_str) {
                     Some(retry_at) => format!("again at {retry_at}"),
+                    None if self.text("class") == "budget_exhausted" => "waits for money".to_owned(),
                     None => "for good".to_owned(),
                 };
                 format!("{stage}, attempt {attempt}: {}: {}; {next}", self.text("class"), self.text("error"))
@@ -92,6 +132,14 @@ impl EventView {
             }
             "JobCancelled" => self.text("reason").to_owned(),
             "JobRetried" => stage.to_owned(),
+            "JobPaused" => match self.text("until") {
+                "" => self.text("reason").to_owned(),
+                until => format!("{}, until {until}", self.text("reason")),
+            },
+            "BudgetSet" => {
+                let micros = self.data.get("max_cost_micros").and_then(Value::as_u64);
+                format!("{} USD", Usd(micros.unwrap_or_default()))
+            }
             // An event kind of a newer server has no gist that we know.
             _ => String::new(),
         }
@@ -125,6 +173,15 @@ impl JobView {
             ("finished", time(self.finished_at)),
             ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
             ("error", Some(self.error_line()).filter(|error| !error.is_empty())),
+            ("paused", self.pause.as_ref().map(Pause::gist)),
+            (
+                "cost",
+                // Where nothing is paid for it says nothing.
+                self.cost
+                    .as_ref()
+                    .filter(|cost| cost.spent_usd != "0.00" || cost.budget_usd.is_some())
+                    .map(Cost::gist),
+            ),
             ("position", Some(self.position.to_string())),
         ];
         output::pairs(rows.into_iter().filter_map(|(name, value)| Some((name, value?))))

@@ -52,6 +52,7 @@ impl Progress {
             Event::StageFailed(failed) => {
                 let next = match failed.retry_at {
                     Some(retry_at) => format!("again at {retry_at}"),
+                    None if failed.is_parked() => "waits for money".to_owned(),
                     None => "for good".to_owned(),
                 };
                 self.finish(&failed.stage, &format!("failed: {}: {}; {next}", failed.class, failed.error));
@@ -72,6 +73,9 @@ impl Progress {
             | Event::StepRecorded(_)
             | Event::JobCompleted(_)
             | Event::JobRetried(_)
+            | Event::JobPaused(_)
+            | Event::JobResumed(_)
+            | Event::BudgetSet(_)
             | Event::Queue(_)
             | Event::Archive(_)
             | Event::Content(_) => {}

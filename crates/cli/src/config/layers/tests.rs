@@ -1,5 +1,7 @@
 //! What the layers make of each other, and what they say of mistakes.
 
+use std::time::Duration;
+
 use super::*;
 
 fn load_text(text: &str, variables: &[(&str, &str)], overrides: &Overrides) -> Result<Config, String> {
@@ -165,4 +167,65 @@ fn the_password_of_redis_is_not_shown() {
 fn a_named_file_must_exist() {
     let error = load(Some(Path::new("/nonexistent/q.toml")), [], &vec![]).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/q.toml"));
+}
+
+#[test]
+fn the_parts_of_a_service_may_stand_in_different_layers() {
+    const SECRET: &str = "what-only-two-of-us-know";
+    let file = "[stages.summarise]\nconcurrency = 2\nhttp = { url = 'https://summarise.internal/run' }\n\
+                [pipelines.own]\nstages = ['research', 'summarise']\n";
+    let variables = [
+        ("QUILLWORK_STAGES__SUMMARISE__HTTP__SECRET", SECRET),
+        ("QUILLWORK_STAGES__SUMMARISE__HTTP__TIMEOUT", "5s"),
+    ];
+    let config = load_text(file, &variables, &vec![]).unwrap();
+    let http = config.settings.stages["summarise"].http.as_ref().unwrap();
+    let endpoint = http.endpoint("summarise").unwrap();
+    assert_eq!(endpoint.url.as_str(), "https://summarise.internal/run");
+    assert_eq!((endpoint.secret.n_bytes(), endpoint.timeout), (SECRET.len(), Some(Duration::from_secs(5))));
+    assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
+    assert_eq!(config.values["stages.summarise.http.secret"].0.as_str(), Some("***"));
+}
+
+#[test]
+fn a_service_that_cannot_be_is_named_with_its_place() {
+    let cases: [Case; 6] = [
+        (
+            "[stages.own]\nhttp = { url = 'http://h' }",
+            &[],
+            &["q.toml: stages.own.http.secret: expected", "QUILLWORK_STAGES__OWN__HTTP__SECRET"],
+        ),
+        (
+            "",
+            &[("QUILLWORK_STAGES__OWN__HTTP__SECRET", "secret-secret-secret")],
+            &["QUILLWORK_STAGES__OWN__HTTP__SECRET: stages.own.http.url: expected the address"],
+        ),
+        (
+            "[stages.echo]\nhttp = { url = 'http://h', secret = 'secret-secret-secret' }",
+            &[],
+            &["q.toml:2: stages.echo.http.url: the handler \"echo\" is built in"],
+        ),
+        (
+            "[stages.own]\n[stages.own.http]\nurl = 'http://h'\nsecret = 'secret'",
+            &[],
+            &["q.toml:4: stages.own.http.secret: expected at least 16 bytes"],
+        ),
+        (
+            "[stages.own]\nhttp = { url = 'http://h', secret = 77001 }",
+            &[],
+            &["q.toml:2: stages.own.http.secret: expected a text in quotes"],
+        ),
+        (
+            "[stages.own]\nhttp = { uri = 'http://h' }",
+            &[],
+            &["q.toml:2: stages.own.http.uri: unknown field `uri`"],
+        ),
+    ];
+    for (file, variables, expected) in cases {
+        let error = load_text(file, variables, &vec![]).unwrap_err();
+        for part in expected {
+            assert!(error.contains(part), "{error}\nlacks {part}");
+        }
+        assert!(!error.contains("secret-secret") && !error.contains("77001"), "{error}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What holds for every history, not only for the ones we thought of.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -13,6 +14,9 @@ fn any_command() -> impl Strategy<Value = Command> {
     let attempt = (0_u32..6).prop_map(Attempt);
     let class = proptest::sample::select(ErrorClass::ALL.to_vec());
     let to = proptest::option::weighted(0.3, proptest::sample::select(vec!["s0", "s1", "s2", "echo", "x"]));
+    // Out of money at least as often as out of luck, and in both ways.
+    let class = prop_oneof![Just(ErrorClass::BudgetExhausted), class];
+    let wait = proptest::option::of(0_u64..2_000);
     prop_oneof![
         6 => (stage.clone(), 0_i64..5_000).prop_map(|(stage, at)| {
             Command::StartStage { stage, worker: "w".into(), at: time(at) }
@@ -24,24 +28,26 @@ fn any_command() -> impl Strategy<Value = Command> {
             usage: None,
             rework: to.map(|to| Rework { to: to.into(), reason: "r".into() }),
         }),
-        3 => (stage.clone(), attempt.clone(), class.clone(), any::<u16>(), 0_i64..5_000).prop_map(
-            |(stage, attempt, class, jitter, at)| Command::FailStage {
+        3 => (stage.clone(), attempt.clone(), class.clone(), any::<u16>(), 0_i64..5_000, wait).prop_map(
+            |(stage, attempt, class, jitter, at, wait)| Command::FailStage {
                 stage,
                 attempt,
                 class,
                 message: "m".into(),
-                retry_after: None,
+                retry_after: wait.map(Duration::from_millis),
                 jitter: Jitter(jitter),
                 at: time(at),
             }
         ),
-        1 => (stage.clone(), attempt, 0_u8..3).prop_map(|(stage, attempt, key)| Command::RecordStep {
+        3 => (stage.clone(), attempt, 0_u8..3, 0_u64..30).prop_map(|(stage, attempt, key, cost)| Command::RecordStep {
             stage,
             attempt,
             key: key.to_string(),
             output: output("s"),
-            spent: None,
+            spent: (cost > 0).then(|| spent(cost)),
         }),
+        1 => (0_u64..100).prop_map(|max_cost_micros| Command::SetBudget { max_cost_micros }),
+        1 => Just(Command::Resume),
         1 => Just(Command::Cancel { reason: None }),
         1 => Just(Command::Retry),
         1 => (stage, class).prop_map(|(stage, class)| Command::Abandon { stage, class, message: "m".into() }),
@@ -50,13 +56,26 @@ fn any_command() -> impl Strategy<Value = Command> {
 
 /// A plan of one to five stages, some of them beside each other.
 fn any_submission() -> impl Strategy<Value = Event> {
-    proptest::collection::vec(any::<bool>(), 0..5).prop_map(|besides| {
+    let budget = proptest::option::of(0_u64..50);
+    (proptest::collection::vec(any::<bool>(), 0..5), budget).prop_map(|(besides, budget)| {
         let name = |place: usize| format!("s{place}");
         let others = besides.into_iter().enumerate();
         let others = others
             .map(|(place, is_beside)| PlannedStage { beside_previous: is_beside, ..stage(&name(place + 1)) });
-        submitted_with(std::iter::once(stage(&name(0))).chain(others).collect())
+        with_budget(submitted_with(std::iter::once(stage(&name(0))).chain(others).collect()), budget)
     })
+}
+
+/// What all recorded calls cost.
+fn paid(events: &[Event]) -> u64 {
+    let spent = |event: &Event| {
+        if let Event::StepRecorded(step) = event {
+            step.spent.as_ref().map(|spent| spent.cost_micros)
+        } else {
+            None
+        }
+    };
+    events.iter().filter_map(spent).sum()
 }
 
 /// What can be said about one stage.
@@ -99,7 +118,13 @@ fn check_history(events: &[Event]) {
                 stage.failures = 0;
             }
             Event::StageFailed(failed) => {
-                assert_eq!(failed.is_final, failed.retry_at.is_none());
+                if failed.class != ErrorClass::BudgetExhausted {
+                    assert_eq!(failed.is_final, failed.retry_at.is_none());
+                }
+                assert!(
+                    !(failed.is_final && failed.class == ErrorClass::BudgetExhausted),
+                    "money ends no job"
+                );
                 let stage = seen.get_mut(&failed.stage).unwrap();
                 if matches!(
                     failed.class,
@@ -138,7 +163,13 @@ fn check_history(events: &[Event]) {
                 let n_results = seen.values().filter(|seen| seen.has_result).count();
                 assert_eq!(n_results, plan.len(), "completed without a result of every stage")
             }
-            Event::JobFailed(_) | Event::JobCancelled(_) => {}
+            Event::JobPaused(paused) => {
+                let job = fold(&events[..=index]);
+                assert!(job.is_paused(), "paused while something moves: {events:#?}");
+                assert!(paused.until.is_some() || job.is_budget_used_up());
+            }
+            Event::JobResumed(_) => assert!(fold(&events[..index]).has_parked(), "nothing to resume"),
+            Event::JobFailed(_) | Event::JobCancelled(_) | Event::BudgetSet(_) => {}
             Event::Queue(_) | Event::Archive(_) | Event::Content(_) => {
                 panic!("an event of no job in a job: {events:#?}")
             }
@@ -182,7 +213,9 @@ proptest! {
                             prop_assert!(tasks.insert(stage), "{:?} has a task", stage);
                         }
                         TaskChange::Close { stage } => prop_assert!(tasks.remove(&stage)),
-                        TaskChange::Lease { stage } | TaskChange::Release { stage, .. } => {
+                        TaskChange::Lease { stage }
+                        | TaskChange::Release { stage, .. }
+                        | TaskChange::Resume { stage } => {
                             prop_assert!(tasks.contains(&stage));
                         }
                     }
@@ -196,6 +229,10 @@ proptest! {
                 prop_assert_eq!(again, vec![]);
             }
             prop_assert_eq!(&tasks, &job.open().collect());
+            // Whoever reads the log sees that a job is paused.
+            let says = events.iter().rev().find(|event| !matches!(event, Event::BudgetSet(_)));
+            prop_assert_eq!(job.is_paused(), matches!(says, Some(Event::JobPaused(_))));
+            prop_assert_eq!(job.spent, paid(&events));
             prop_assert_eq!(tasks.is_empty(), job.is_terminal());
         }
         check_history(&events);
@@ -204,7 +241,7 @@ proptest! {
     }
 
     #[test]
-    fn any_sequence_of_events_folds_and_survives_the_wire(order in proptest::collection::vec(0_usize..14, 0..40)) {
+    fn any_sequence_of_events_folds_and_survives_the_wire(order in proptest::collection::vec(0_usize..19, 0..40)) {
         let kinds = wire::tests::one_of_each();
         let mut job = Job::default();
         for index in order {
@@ -235,7 +272,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_refused_without_panic(kind in 0_usize..14, data in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_are_refused_without_panic(kind in 0_usize..19, data in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = wire::decode_parts(wire::KINDS[kind], 1, &data);
     }
 }

@@ -17,7 +17,7 @@ const MOST_NODES: usize = 60_000;
 /// As deep as browsers go. The time of many steps grows with the depth.
 const DEEPEST: usize = 512;
 
-/// An ordinary tree grows in a hundredth of it. Some grow deep where nobody looks, and slow with it.
+/// Ordinary trees take a small part of it. Some grow deep where nobody looks, and slow with it.
 const LONGEST_GROWTH: Duration = Duration::from_secs(1);
 
 /// The article of a page, or nothing if there is none to find.

@@ -21,7 +21,7 @@ const MOST_LINKS: usize = 1_000;
 /// So many are looked at to find them: most pages repeat theirs.
 const MOST_REFERENCES: usize = 20 * MOST_LINKS;
 
-/// Five megabytes of ordinary HTML take a hundredth of it. A tag with a million attributes would take hours, and
+/// Ordinary HTML takes a small part of it. A tag with a million attributes would take hours, and
 /// nothing tells before it ends.
 const LONGEST_READING: Duration = Duration::from_secs(2);
 const CHUNK: usize = 4_096;

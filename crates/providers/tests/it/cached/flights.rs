@@ -15,7 +15,7 @@ type Asking = JoinHandle<Result<Findings, ProviderError>>;
 
 fn ask(cached: &Arc<CachedSearch>, call: Call) -> Asking {
     let cached = cached.clone();
-    tokio::spawn(async move { cached.search(&query("topic"), &call, &Unwatched).await })
+    tokio::spawn(async move { answered(cached.search(&query("topic"), &call, &Unwatched)).await })
 }
 
 /// Lets all others come as far as they can: the runtime of a test has one thread.
@@ -140,7 +140,7 @@ async fn an_answer_is_kept_although_whoever_asked_has_gone() {
     let slow = Arc::new(Slow { inner: memory(), entered: Semaphore::new(0), gate: Semaphore::new(0) });
     let cached = cached(&outside, &answers(slow.clone()));
     let leader = ask(&cached, call());
-    slow.entered.acquire().await.unwrap().forget();
+    answered(slow.entered.acquire()).await.unwrap().forget();
     leader.abort();
     assert!(leader.await.unwrap_err().is_cancelled());
     // While it is being kept, and after.

@@ -66,7 +66,7 @@ fn model(outside: &Outside, temperatures: Temperatures) -> Arc<CachedModel> {
 
 async fn complete(model: &dyn LanguageModel, prompt: &Prompt) -> (Completion, Vec<String>) {
     let mut pieces = Pieces::default();
-    let completion = model.complete(prompt, &call(), &mut pieces).await.unwrap();
+    let completion = answered(model.complete(prompt, &call(), &mut pieces)).await.unwrap();
     (completion, pieces.0)
 }
 

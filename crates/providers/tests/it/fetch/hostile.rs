@@ -5,7 +5,7 @@ use quillwork_app::ports::fetch::{Fetch as _, Fetched};
 use crate::fetch::site::{Site, html};
 use crate::fetch::{call, fetcher};
 
-/// A part of what may be: the reader is far faster outside of tests.
+/// A part of what may be: tests are built without optimization.
 const LARGEST: usize = 250_000;
 
 /// `unit` again and again, as large as a page here.

@@ -3,6 +3,8 @@
 use quillwork_app::ports::call::CacheUse;
 use serde::Deserialize;
 
+use crate::stages::within;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::stages) struct Settings {
@@ -58,9 +60,7 @@ impl Settings {
             ("max_source_chars", self.max_source_chars, 500..=1_000_000),
             ("max_output_tokens", self.max_output_tokens.map_or(1, |n| n as usize), 1..=200_000),
         ] {
-            if !range.contains(&value) {
-                return Err(format!("{name}: expected {} to {}, got {value}", range.start(), range.end()));
-            }
+            within(name, value, range)?;
         }
         if !(0.0..=2.0).contains(&self.temperature) {
             return Err(format!("temperature: expected 0 to 2, got {}", self.temperature));

@@ -19,7 +19,7 @@ const TRIES: usize = 3;
 
 /// The pages of one attempt. Each is a step: fetched once per job.
 pub(super) struct Reading<'a> {
-    query: &'a Query,
+    pub(super) query: &'a Query,
     fetch: &'a dyn Fetch,
     cx: &'a StageContext,
     call: Call,

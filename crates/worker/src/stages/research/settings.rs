@@ -5,6 +5,7 @@ use quillwork_app::ports::search::{Location, Source};
 use serde::Deserialize;
 
 use super::choose::GIVEN;
+use crate::stages::within;
 
 /// Addresses are no longer than this.
 const MAX_URL_BYTES: usize = 2_048;
@@ -81,9 +82,7 @@ impl Settings {
             check_url("site.url", &site.url)?;
         }
         for (name, value, range) in ranges {
-            if !range.contains(&value) {
-                return Err(format!("{name}: expected {} to {}, got {value}", range.start(), range.end()));
-            }
+            within(name, value, range)?;
         }
         for (n, url) in self.urls.iter().enumerate() {
             check_url(&format!("urls[{n}]"), url)?;

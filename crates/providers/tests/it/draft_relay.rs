@@ -1,0 +1,60 @@
+//! What one process writes, another one shows.
+
+use std::time::Duration;
+
+use quillwork_app::draft::DraftBoard;
+use quillwork_domain::id::JobId;
+use quillwork_providers::draft_relay::relay;
+use quillwork_test_servers::Redis;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::rate_limiter::server;
+
+/// How long a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const STAGE: &str = "generation";
+
+/// Begins drafts on one board until one of them is whole on the other.
+async fn shown(writer: &DraftBoard, reader: &DraftBoard) {
+    let job = JobId(Uuid::now_v7());
+    let (_, mut pieces) = reader.listen(job);
+    let write = async {
+        loop {
+            writer.begin(job, STAGE);
+            writer.push(job, STAGE, "one ");
+            writer.push(job, STAGE, "two");
+            // Whoever did not listen yet gets the next one.
+            let heard = tokio::time::timeout(Duration::from_millis(200), async {
+                while reader.listen(job).0.is_none_or(|piece| piece.text != "one two") {
+                    if pieces.recv().await.is_err() {
+                        return;
+                    }
+                }
+            });
+            if heard.await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, write).await.expect("the draft should be shown");
+    writer.end(job, STAGE);
+    let forget = async { while reader.listen(job).0.is_some() && pieces.recv().await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, forget).await.expect("the draft should be forgotten");
+}
+
+#[tokio::test]
+async fn drafts_go_both_ways_and_again_after_redis_was_away() {
+    let redis = Redis::start();
+    let boards = [DraftBoard::default(), DraftBoard::default()];
+    let mut relays = JoinSet::new();
+    for board in &boards {
+        relays.spawn(relay(board.clone(), server(redis.url())));
+    }
+    shown(&boards[0], &boards[1]).await;
+    shown(&boards[1], &boards[0]).await;
+    redis.kill();
+    redis.start_again();
+    shown(&boards[0], &boards[1]).await;
+}

@@ -18,6 +18,9 @@ const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 /// A body must arrive within this time.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What problems call the body as a whole.
+const WHOLE: &str = "body";
+
 /// The body, if it is said to be JSON and has at most `limit` bytes.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let bytes = receive(headers, body, limit).await?;
@@ -111,7 +114,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Problem
     if !json.trim_ascii_start().starts_with(b"{") {
         // Serde would take an array for a struct, member by member.
         serde_json::from_slice::<IgnoredAny>(json).map_err(malformed)?;
-        return Err(Problem::field("body", "expected a JSON object"));
+        return Err(Problem::field(WHOLE, "expected a JSON object"));
     }
     serde_json::from_slice(json).map_err(|error| {
         if !error.is_data() {
@@ -119,7 +122,12 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Problem
         }
         let message = without_place(&error);
         let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
-        Problem::field(missing.map_or_else(|| path::<T>(json), str::to_owned), message)
+        let field = match (path::<T>(json), missing) {
+            (path, None) => path,
+            (path, Some(missing)) if path == WHOLE => missing.to_owned(),
+            (path, Some(missing)) => format!("{path}.{missing}"),
+        };
+        Problem::field(field, message)
     })
 }
 
@@ -128,10 +136,10 @@ fn path<'a, T: Deserialize<'a>>(json: &'a [u8]) -> String {
     // Slower than plain parsing, and only needed once that has failed.
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Ok(_) => "body".to_owned(),
+        Ok(_) => WHOLE.to_owned(),
         Err(error) => match error.path().to_string() {
             // The whole of it.
-            path if path == "." => "body".to_owned(),
+            path if path == "." => WHOLE.to_owned(),
             path => clip(&path),
         },
     }

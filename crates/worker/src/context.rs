@@ -1,8 +1,9 @@
 //! What a stage may do besides its own I/O: record steps, say how far it is, notice that it should end.
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use quillwork_app::budgets::TenantBudgets;
@@ -14,6 +15,7 @@ use quillwork_app::ports::provider::Progress;
 use quillwork_app::progress::StageProgress;
 use quillwork_domain::id::{Attempt, JobId};
 use quillwork_domain::job::{ErrorClass, Spent};
+use quillwork_domain::payload::Payload;
 use quillwork_domain::plan::StageIndex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +30,8 @@ pub struct StageContext {
     deadline: Instant,
     engine: Arc<Engine>,
     purse: Purse,
+    /// What this attempt has finished, by key. What earlier ones have is in `run`.
+    finished: Mutex<HashMap<String, Payload>>,
     /// A draft was begun, and is to be forgotten with the attempt.
     drafted: AtomicBool,
 }
@@ -40,7 +44,7 @@ impl StageContext {
         budgets: Option<Arc<TenantBudgets>>,
     ) -> Self {
         let purse = Purse::new(run.funds, budgets);
-        Self { run, deadline, engine, purse, drafted: AtomicBool::new(false) }
+        Self { run, deadline, engine, purse, finished: Mutex::default(), drafted: AtomicBool::new(false) }
     }
 
     pub(crate) fn run(&self) -> &StageRun {
@@ -114,15 +118,20 @@ impl StageContext {
         Ok(result)
     }
 
-    /// What the step returned, if it was finished by an earlier attempt.
+    /// What the step returned, if it was finished by this attempt or an earlier one.
     async fn finished<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StageError> {
-        let Some(step) = self.run.steps.iter().find(|step| step.key == key) else { return Ok(None) };
-        let json = unpack(self.engine.feed().reader().as_ref(), &step.output)
+        let Some(output) = self.recorded(key) else { return Ok(None) };
+        let json = unpack(self.engine.feed().reader().as_ref(), &output)
             .await
             .map_err(|error| StageError::permanent(format!("recorded step {key:?}: {error}")))?;
         serde_json::from_str(json.get()).map(Some).map_err(|error| {
             StageError::permanent(format!("recorded step {key:?} has another shape: {error}"))
         })
+    }
+
+    fn recorded(&self, key: &str) -> Option<Payload> {
+        let earlier = self.run.steps.iter().find(|step| step.key == key).map(|step| step.output.clone());
+        earlier.or_else(|| self.finished.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
     }
 
     async fn record<T: Serialize>(
@@ -138,10 +147,12 @@ impl StageContext {
             .map_err(|error| StageError::permanent(format!("step {key:?} cannot be compressed: {error}")))?;
         let StageRun { job, stage, attempt, .. } = self.run;
         let cost_micros = spent.as_ref().map_or(0, |spent| spent.cost_micros);
-        let step = FinishedStep { key: key.to_owned(), payload, blob, spent };
+        let step = FinishedStep { key: key.to_owned(), payload: payload.clone(), blob, spent };
         match self.engine.record_step(job, stage, attempt, step).await {
             Some(recorded) => {
                 self.purse.note(&self.run.meta.tenant, recorded, cost_micros);
+                let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+                finished.insert(key.to_owned(), payload);
                 Ok(())
             }
             None => Err(StageError::new(
@@ -153,7 +164,7 @@ impl StageContext {
 
     /// True if the step was finished before, in this attempt or an earlier one.
     pub fn has_step(&self, key: &str) -> bool {
-        self.run.steps.iter().any(|step| step.key == key)
+        self.recorded(key).is_some()
     }
 
     /// Where to write what people may read while it is written. A second one begins anew.

@@ -18,7 +18,8 @@ const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 pub(crate) const POSTGRES: &[&str] = &["postgresql", "postgresql-client"];
 
 /// What the tests need.
-pub(crate) const ALL: &[&str] = &["postgresql", "postgresql-client", "redis-server", "pgbouncer", "faketime"];
+pub(crate) const ALL: &[&str] =
+    &["postgresql", "postgresql-client", "redis-server", "pgbouncer", "faketime", "python3"];
 
 /// Installs what is missing of these packages where we may, and otherwise fails with the command that does.
 pub(crate) fn provide(packages: &[&str]) -> Result<()> {
@@ -58,6 +59,7 @@ fn missing_packages(wanted: &[&str]) -> Vec<&'static str> {
         ("redis-server", given("QUILLWORK_TEST_REDIS_URL") || in_path("redis-server")),
         ("pgbouncer", in_path("pgbouncer")),
         ("faketime", has_faketime()),
+        ("python3", in_path("python3")),
     ];
     let needed = needs.into_iter().filter(|(package, present)| !present && wanted.contains(package));
     needed.map(|(package, _)| package).collect()

@@ -2,10 +2,11 @@
 //!
 //! Nothing waits for it: while Redis is away, only the process that writes a draft can show it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use quillwork_app::draft::{DraftBoard, Piece};
+use quillwork_app::draft::{DraftBoard, Piece, joined};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -36,17 +37,17 @@ pub async fn relay(board: DraftBoard, server: RedisServer) {
     tokio::join!(tell(me, board.own(), &server), hear(me, &board, &server));
 }
 
-async fn tell(me: Uuid, mut pieces: Receiver<Piece>, server: &RedisServer) {
+async fn tell(me: Uuid, mut pieces: Receiver<Arc<Piece>>, server: &RedisServer) {
     loop {
-        let mut gathered: Vec<Piece> = match pieces.recv().await {
-            Ok(piece) => vec![piece],
+        let mut gathered = match pieces.recv().await {
+            Ok(piece) => vec![piece.as_ref().clone()],
             // What was missed makes later pieces belong nowhere, until the next draft.
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
         };
         tokio::time::sleep(GATHER).await;
         while let Ok(piece) = pieces.try_recv() {
-            gathered.push(piece);
+            gathered.push(piece.as_ref().clone());
         }
         let mut pipeline = redis::pipe();
         for piece in joined(gathered) {
@@ -57,25 +58,6 @@ async fn tell(me: Uuid, mut pieces: Receiver<Piece>, server: &RedisServer) {
         // Without an answer it was told, or it was not.
         let _: Option<()> = server.call(async |mut redis| pipeline.query_async(&mut redis).await).await;
     }
-}
-
-/// The same pieces with those in one that follow each other.
-fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
-    let mut joined: Vec<Piece> = Vec::new();
-    for piece in pieces {
-        match joined.iter_mut().rev().find(|last| last.job == piece.job) {
-            Some(last)
-                if last.draft == piece.draft
-                    && last.stage == piece.stage
-                    && !piece.ended
-                    && last.offset + last.text.len() == piece.offset =>
-            {
-                last.text.push_str(&piece.text);
-            }
-            Some(_) | None => joined.push(piece),
-        }
-    }
-    joined
 }
 
 async fn hear(me: Uuid, board: &DraftBoard, server: &RedisServer) {
@@ -90,36 +72,10 @@ async fn hear(me: Uuid, board: &DraftBoard, server: &RedisServer) {
                 if let Ok(Told { by, piece }) = told
                     && by != me
                 {
-                    board.add(piece);
+                    board.add(Arc::new(piece));
                 }
             }
         }
         tokio::time::sleep(RETRY).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use quillwork_domain::id::JobId;
-
-    use super::*;
-
-    fn piece(job: u128, draft: u32, offset: usize, text: &str) -> Piece {
-        let (job, stage) = (JobId(Uuid::from_u128(job)), "generation".to_owned());
-        Piece { job, stage, draft, offset, text: text.to_owned(), ended: false }
-    }
-
-    #[test]
-    fn pieces_that_follow_each_other_travel_as_one() {
-        let end = Piece { ended: true, ..piece(1, 1, 6, "") };
-        let pieces = vec![
-            piece(1, 1, 0, "one"),
-            piece(2, 1, 0, "other"),
-            piece(1, 1, 3, "two"),
-            end.clone(),
-            piece(1, 2, 0, "again"),
-        ];
-        let expected = [piece(1, 1, 0, "onetwo"), piece(2, 1, 0, "other"), end, piece(1, 2, 0, "again")];
-        assert_eq!(joined(pieces), expected);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use quillwork_app::budgets::TenantBudgets;
+use quillwork_app::draft::Piece;
 use quillwork_app::engine::{Engine, FinishedStep, StageRun};
 use quillwork_app::payload::{pack, unpack};
 use quillwork_app::ports::call::{CacheUse, Call};
@@ -32,8 +32,8 @@ pub struct StageContext {
     purse: Purse,
     /// What this attempt has finished, by key. What earlier ones have is in `run`.
     finished: Mutex<HashMap<String, Payload>>,
-    /// A draft was begun, and is to be forgotten with the attempt.
-    drafted: AtomicBool,
+    /// The drafts that were begun; the last is to be forgotten with the attempt.
+    drafts: Arc<Mutex<Pen>>,
 }
 
 impl StageContext {
@@ -44,7 +44,7 @@ impl StageContext {
         budgets: Option<Arc<TenantBudgets>>,
     ) -> Self {
         let purse = Purse::new(run.funds, budgets);
-        Self { run, deadline, engine, purse, finished: Mutex::default(), drafted: AtomicBool::new(false) }
+        Self { run, deadline, engine, purse, finished: Mutex::default(), drafts: Arc::default() }
     }
 
     pub(crate) fn run(&self) -> &StageRun {
@@ -169,9 +169,14 @@ impl StageContext {
 
     /// Where to write what people may read while it is written. A second one begins anew.
     pub fn draft(&self) -> Draft {
-        self.drafted.store(true, Ordering::Relaxed);
-        let draft = Draft { job: self.run.job, stage: self.stage().to_owned(), engine: self.engine.clone() };
-        draft.begin();
+        let mut draft = Draft {
+            job: self.run.job,
+            stage: self.stage().to_owned(),
+            attempt: self.run.attempt,
+            pen: self.drafts.clone(),
+            engine: self.engine.clone(),
+        };
+        draft.restart();
         draft
     }
 
@@ -224,31 +229,57 @@ impl Progress for Reporter {
 
 impl Drop for StageContext {
     fn drop(&mut self) {
-        if *self.drafted.get_mut() {
-            self.engine.drafts().end(self.run.job, self.stage());
+        let pen = *self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
+        if pen.draft > 0 {
+            self.engine.drafts().write(Piece {
+                job: self.run.job,
+                stage: self.stage().to_owned(),
+                attempt: self.run.attempt,
+                draft: pen.draft,
+                offset: pen.offset,
+                text: String::new(),
+                ended: true,
+            });
         }
     }
+}
+
+/// Where an attempt writes.
+#[derive(Clone, Copy, Default)]
+struct Pen {
+    /// 0 before the first.
+    draft: u32,
+    offset: usize,
 }
 
 /// A text in the making.
 pub struct Draft {
     job: JobId,
     stage: String,
+    attempt: Attempt,
+    pen: Arc<Mutex<Pen>>,
     engine: Arc<Engine>,
 }
 
 impl Draft {
-    fn begin(&self) {
-        self.engine.drafts().begin(self.job, &self.stage);
+    fn write(&self, pen: Pen, text: &str) {
+        let Self { job, attempt, .. } = *self;
+        let (stage, text) = (self.stage.clone(), text.to_owned());
+        let Pen { draft, offset } = pen;
+        self.engine.drafts().write(Piece { job, stage, attempt, draft, offset, text, ended: false });
     }
 }
 
 impl DraftSink for Draft {
     fn push(&mut self, text: &str) {
-        self.engine.drafts().push(self.job, &self.stage, text);
+        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(*pen, text);
+        pen.offset += text.len();
     }
 
     fn restart(&mut self) {
-        self.begin();
+        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        *pen = Pen { draft: pen.draft + 1, offset: 0 };
+        self.write(*pen, "");
     }
 }

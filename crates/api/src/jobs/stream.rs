@@ -1,17 +1,19 @@
 //! `GET /v1/jobs/{id}/stream`.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use quillwork_app::draft::Piece;
+use quillwork_app::draft::{Piece, joined};
 use quillwork_app::feed::JobWatch;
 use quillwork_app::progress::StageProgress;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position, Version};
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use crate::history::PAGE_EVENTS;
 use crate::jobs::PathJob;
@@ -24,7 +26,7 @@ use crate::{schema, sse};
 ///
 /// Server-sent events: every event of the job, with its position as `id`, and `progress` messages without one while a
 /// stage runs. While a model writes, `draft` messages without one carry its text: `offset` is where `text` belongs, in
-/// bytes, and a new number in `draft` begins anew. Who comes late gets all that is written so far in one message. After a broken connection `Last-Event-ID` resumes without loss. The stream ends after the event that
+/// bytes; another `stage`, `attempt` or `draft` begins anew, and `ended` says that nothing more comes. Who comes late gets all that is written so far in one message. After a broken connection `Last-Event-ID` resumes without loss. The stream ends after the event that
 /// ends the job; a client that comes back after that gets 204, which stops it from coming again.
 #[utoipa::path(
     get, path = "/v1/jobs/{id}/stream", tag = "events", operation_id = "streamJob",
@@ -90,9 +92,9 @@ struct Tail {
     progress: broadcast::Receiver<StageProgress>,
     /// What the running stages said before we listened.
     latest: Vec<StageProgress>,
-    /// The draft as it was when we listened.
+    /// What there is of the draft and was not sent.
     draft: Option<Piece>,
-    pieces: broadcast::Receiver<Piece>,
+    pieces: broadcast::Receiver<Arc<Piece>>,
     /// The last version that was read.
     version: Version,
     /// The last position that the client has.
@@ -141,61 +143,46 @@ impl Tail {
         }
     }
 
-    /// A piece that is there already.
-    fn pending(&mut self) -> Option<Piece> {
-        if let Some(draft) = self.draft.take() {
-            return Some(draft);
-        }
+    /// The messages of what is written and was not sent.
+    fn drafts(&mut self) -> Bytes {
+        let mut pieces: Vec<Piece> = self.draft.take().into_iter().collect();
         loop {
             match self.pieces.try_recv() {
-                Ok(piece) if piece.job == self.job => return Some(piece),
+                Ok(piece) if piece.job == self.job => pieces.push(piece.as_ref().clone()),
                 Ok(_) => {}
-                // Some were missed: all of it, again.
                 Err(broadcast::error::TryRecvError::Lagged(_)) => {
-                    (self.draft, self.pieces) = self.state.ops.engine.drafts().listen(self.job);
-                    return self.draft.take();
+                    self.listen_again();
+                    pieces = self.draft.take().into_iter().collect();
                 }
-                Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
-                    return None;
-                }
+                Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => break,
             }
         }
+        let messages: Vec<Bytes> = joined(pieces).iter().map(|piece| message("draft", piece)).collect();
+        messages.concat().into()
     }
 
-    /// The piece, and what follows it at once: a model writes faster than anyone reads.
-    async fn gather(&mut self, mut piece: Piece) -> Piece {
-        tokio::time::sleep(GATHER).await;
-        while let Ok(next) = self.pieces.try_recv() {
-            let follows = next.draft == piece.draft && next.offset == piece.offset + piece.text.len();
-            if next.job != self.job {
-                continue;
-            } else if follows {
-                piece.text.push_str(&next.text);
-                piece.ended = next.ended;
-            } else {
-                // Begun anew: what there is of it replaces this piece.
-                piece = next;
-            }
-        }
-        piece
+    /// Some pieces were missed: all of it, again.
+    fn listen_again(&mut self) {
+        (self.draft, self.pieces) = self.state.ops.engine.drafts().listen(self.job);
     }
 
     /// The next messages, however long they take; None at the end.
     async fn next(&mut self, watch: &JobWatch) -> Option<Bytes> {
+        // Those of other jobs put it off as little as they cost a look at the log.
+        let alive_at = Instant::now() + sse::KEEP_ALIVE;
         loop {
             // A client that is far behind must not hold up the end: it comes back elsewhere, and resumes.
             if self.state.ops.shutdown.is_cancelled() {
                 return None;
             }
-            // Before the event that ends the job, which is written after its last piece.
-            if let Some(piece) = self.pending() {
-                let piece = self.gather(piece).await;
-                return Some(message("draft", &piece));
-            }
             // Registered before looking, so that nothing falls between the look and the wait.
             let changed = watch.changed();
-            match self.read().await {
-                Read::Messages(messages) => return Some(messages),
+            let read = self.read().await;
+            // After the look, and sent before what it found: a draft is written before the event that ends it.
+            let drafts = self.drafts();
+            match read {
+                Read::Messages(messages) => return Some([drafts, messages].concat().into()),
+                Read::Nothing | Read::End if !drafts.is_empty() => return Some(drafts),
                 Read::Nothing => {}
                 // After a failure the client comes back by itself, and resumes.
                 Read::End | Read::Broken => return None,
@@ -206,29 +193,40 @@ impl Tail {
             }
             tokio::select! {
                 () = changed => {}
-                progress = self.progress.recv() => match progress {
-                    Ok(progress) if progress.job == self.job => return Some(message("progress", &progress)),
-                    // Of another job, or some were missed: the next one says more.
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                progress = of(self.job, &mut self.progress, |progress| progress.job) => match progress {
+                    Ok(progress) => return Some(message("progress", &progress)),
+                    // Some were missed: the next one says more.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
-                piece = self.pieces.recv() => match piece {
-                    Ok(piece) if piece.job == self.job => {
-                        let piece = self.gather(piece).await;
-                        return Some(message("draft", &piece));
+                piece = of(self.job, &mut self.pieces, |piece| piece.job) => match piece {
+                    Ok(piece) => {
+                        self.draft = Some(piece.as_ref().clone());
+                        // A model writes faster than anyone reads.
+                        tokio::time::sleep(GATHER).await;
                     }
-                    Ok(_) => {}
-                    // Some were missed: all of it, again.
-                    Err(broadcast::error::RecvError::Lagged(_)) => {
-                        (self.draft, self.pieces) = self.state.ops.engine.drafts().listen(self.job);
-                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.listen_again(),
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
-                () = tokio::time::sleep(sse::KEEP_ALIVE) => {
+                () = tokio::time::sleep_until(alive_at) => {
                     return Some(Bytes::from_static(sse::ALIVE.as_bytes()));
                 }
                 () = self.state.ops.shutdown.cancelled() => return None,
             }
+        }
+    }
+}
+
+/// The next word about the job; those about others are passed over.
+async fn of<T: Clone>(
+    job: JobId,
+    words: &mut broadcast::Receiver<T>,
+    about: impl Fn(&T) -> JobId,
+) -> Result<T, broadcast::error::RecvError> {
+    loop {
+        let word = words.recv().await?;
+        if about(&word) == job {
+            return Ok(word);
         }
     }
 }

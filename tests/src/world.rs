@@ -54,7 +54,7 @@ pub struct World {
 }
 
 struct State {
-    /// Path to status, content type and body.
+    /// Path to status, content type and body; of a redirect the target instead of the content type.
     pages: Mutex<BTreeMap<String, (u16, String, String)>>,
     counts: watch::Sender<BTreeMap<String, u32>>,
     prompts: Mutex<Vec<Value>>,
@@ -94,7 +94,7 @@ impl World {
         self.answer(path, 200, "text/html; charset=utf-8", &html);
     }
 
-    /// Puts an answer at a path.
+    /// Puts an answer at a path; the `kind` of a redirect is where it leads.
     pub fn answer(&self, path: &str, status: u16, kind: &str, body: &str) {
         self.state.pages.lock().unwrap().insert(path.to_owned(), (status, kind.to_owned(), body.to_owned()));
     }
@@ -189,6 +189,11 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Body> {
         return whole(200, "application/json", found.to_string());
     }
     match state.pages.lock().unwrap().get(&path) {
+        Some((status @ 300..400, target, _)) => {
+            let mut response = whole(*status, "text/plain", String::new());
+            response.headers_mut().insert("location", target.parse().unwrap());
+            response
+        }
         Some((status, kind, body)) => whole(*status, kind, body.clone()),
         None => whole(404, "text/plain", "not found".to_owned()),
     }

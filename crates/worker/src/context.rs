@@ -70,6 +70,11 @@ impl StageContext {
         self.run.round
     }
 
+    /// How often somebody set the job going again.
+    pub fn retries(&self) -> u32 {
+        self.run.retries
+    }
+
     /// When the attempt will be cut off.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -97,6 +102,30 @@ impl StageContext {
         let result = work().await?;
         self.record(key, &result, None).await?;
         Ok(result)
+    }
+
+    /// Like [`StageContext::step`], for work whose result may be `void`: that there is nothing, or not at present. Such a
+    /// result stands until somebody sets the job going again, most likely because it has changed.
+    pub async fn step_until_retried<T, W, F>(
+        &self,
+        key: &str,
+        is_void: impl Fn(&T) -> bool,
+        work: W,
+    ) -> Result<T, StageError>
+    where
+        T: Serialize + DeserializeOwned,
+        W: FnOnce() -> F,
+        F: Future<Output = Result<T, StageError>>,
+    {
+        let mut key = key.to_owned();
+        for retry in 1..=self.run.retries {
+            match self.finished::<T>(&key).await? {
+                Some(result) if is_void(&result) => key = format!("{key}~{retry}"),
+                Some(result) => return Ok(result),
+                None => break,
+            }
+        }
+        self.step(&key, work).await
     }
 
     /// Like [`StageContext::step`], for work that is billed: what it cost is recorded together with its result.

@@ -90,3 +90,36 @@ async fn what_was_found_and_read_serves_other_jobs_until_one_asks_anew() {
         assert_eq!((counts["GET /search"], counts["GET /leap"]), (times * searches, times));
     }
 }
+
+#[tokio::test]
+async fn a_page_that_could_not_be_had_is_asked_for_again_when_the_job_is_retried() {
+    let (dir, world) = (tempdir().unwrap(), world().await);
+    let server = start(dir.path(), &config(dir.path(), &world, ""));
+    let urls = ["/leap", "/late"].map(|path| world.url(path));
+    let research = json!({"urls": urls, "min_sources": 2});
+    let settings = json!({"research": research, "generation": {"method": "extractive"}});
+    let id = server.submit(json!({"topic": "leap seconds", "settings": settings})).await;
+    assert_eq!(server.ended(&id).await["error"]["class"], "no_sources_found");
+    world.page(
+        "/late",
+        "Late leap seconds",
+        &["A leap second that comes late is a leap second all the same, and clocks wait for it."],
+        &[],
+    );
+    assert_eq!(server.post(&format!("/v1/jobs/{id}/retry"), json!({})).await.status(), 202);
+    assert_eq!(server.ended(&id).await["status"], "completed");
+    let counts = world.counts();
+    assert_eq!((counts["GET /leap"], counts["GET /late"]), (1, 2), "what was read stays read");
+}
+
+#[tokio::test]
+async fn a_site_that_moved_is_read_where_it_is() {
+    let (dir, world) = (tempdir().unwrap(), world().await);
+    world.answer("/old", 301, &world.url("/smear"), "");
+    let server = start(dir.path(), &config(dir.path(), &world, ""));
+    let site = json!({"url": world.url("/old"), "depth": 1});
+    let body = json!({"topic": "leap seconds", "settings": {"research": {"site": site}, "generation": {"method": "extractive"}}});
+    let id = server.submit(body).await;
+    assert_eq!(server.ended(&id).await["status"], "completed");
+    assert_eq!(world.counts()["GET /leap"], 1);
+}

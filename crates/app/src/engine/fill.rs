@@ -122,6 +122,7 @@ fn stage_run(key: TaskKey, known: &KnownJob) -> Option<StageRun> {
         submitted: job.submitted.clone()?,
         outputs: job.outputs_before(stage).cloned().collect(),
         round: job.round,
+        retries: job.retries,
         feedback: job.feedback.clone(),
         steps: state.steps.clone(),
         funds: Funds::of(job),

@@ -25,6 +25,8 @@ pub struct StageRun {
     pub outputs: Vec<Payload>,
     /// Counts from 1; one more each time that a stage sent the job back.
     pub round: u32,
+    /// How often somebody set the job going again.
+    pub retries: u32,
     /// What the stages that were reopened for this round had produced, in plan order.
     pub feedback: Vec<Payload>,
     /// What earlier attempts of this stage finished.

@@ -53,13 +53,10 @@ pub struct Article {
 }
 
 impl Article {
-    /// The article as a substitute, which says so to its readers, too.
-    pub fn degraded_by(mut self, reason: &str) -> Self {
+    /// The article as a substitute, which says so to its readers, too; `notice` is the reason as Markdown, in one line.
+    pub fn degraded_by(mut self, reason: &str, notice: &str) -> Self {
         let at = self.markdown.find("\n\n").map_or(self.markdown.len(), |end| end + 2);
-        // One line, whatever the reason holds.
-        let line: Vec<&str> = reason.split_whitespace().collect();
-        let notice =
-            format!("> Degraded: a language model was to write this, and did not. {}\n\n", line.join(" "));
+        let notice = format!("> Degraded: a language model was to write this, and did not. {notice}\n\n");
         self.markdown.insert_str(at, &notice);
         self.degraded = Some(reason.to_owned());
         self

@@ -1,6 +1,6 @@
 //! Where research searches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,10 @@ impl Settings {
                 "search.corpus".to_owned(),
                 "the search called corpus is that of the corpus".to_owned(),
             ));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = self.research.search.iter().find(|name| !seen.insert(*name)) {
+            return Err(("research.search".to_owned(), format!("{twice:?} stands there twice")));
         }
         let known = self.searches();
         match self.research.search.iter().find(|name| !known.contains(name)) {

@@ -93,6 +93,7 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
             }
             job.phase = Phase::Open;
             job.rounds = 1;
+            job.retries = job.retries.saturating_add(1);
             job.error = None;
         }
         Event::JobResumed(_) => {

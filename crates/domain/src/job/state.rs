@@ -29,6 +29,8 @@ pub struct Job {
     pub round: u32,
     /// How many rounds there were since the last manual retry, counted from 1.
     pub rounds: u32,
+    /// How often somebody set the job going again.
+    pub retries: u32,
     /// What the stages had produced that were reopened by the latest round, in plan order.
     pub feedback: Vec<Payload>,
     /// What was paid for the job so far, in millionths of a US dollar, over all stages, rounds and retries.

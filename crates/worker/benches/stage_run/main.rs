@@ -269,6 +269,7 @@ fn stage_runs(n_runs: usize) -> Vec<StageRun> {
             attempt: Attempt(1),
             submitted: Arc::new(submitted),
             outputs: vec![output.clone()],
+            retries: 0,
             round: 1,
             feedback: vec![],
             steps: vec![],

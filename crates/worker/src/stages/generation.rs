@@ -16,6 +16,7 @@ use quillwork_app::ports::model::LanguageModel;
 use quillwork_app::ports::search::Findings;
 use quillwork_app::ports::writer::{Article, Brief, Writer};
 use quillwork_domain::job::{ErrorClass, Usage};
+use quillwork_text::escape::escape;
 
 use self::feedback::describe;
 use self::model::Assigned;
@@ -60,7 +61,10 @@ impl Stage for Generation {
                     Err(error) if settings.fallback && gives_up(error.class) => {
                         tracing::warn!(job = %cx.job(), class = %error.class, cause = error.message, "quoting, since no model wrote");
                         let article = self.quote(&settings, &input.topic, &findings, cx).await?;
-                        article.degraded_by(&error.message)
+                        // What a provider says is text, and no citations, links or images.
+                        let line: Vec<&str> = error.message.split_whitespace().collect();
+                        let line = line.join(" ").replace('[', "(").replace(']', ")");
+                        article.degraded_by(&error.message, &escape(&line))
                     }
                     written => written?,
                 }

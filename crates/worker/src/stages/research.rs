@@ -6,11 +6,13 @@ mod merge;
 mod read;
 mod settings;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join_all;
+use quillwork_app::ports::call::CacheUse;
 use quillwork_app::ports::fetch::Fetch;
 use quillwork_app::ports::search::{Findings, Query, Search, Searched, Skipped, Source};
 use quillwork_domain::job::ErrorClass;
@@ -36,7 +38,11 @@ pub(super) struct Research {
 #[async_trait]
 impl Stage for Research {
     async fn run(&self, input: StageInput, cx: &StageContext) -> Result<StageOutput, StageError> {
-        let settings: Settings = input.settings()?;
+        let mut settings: Settings = input.settings()?;
+        if cx.retries() > 0 {
+            // Whoever sets a job going again has reason to think that the answers are others now.
+            settings.cache = CacheUse::Bypass;
+        }
         let query = Query {
             topic: input.topic,
             max_sources: settings.max_sources,
@@ -130,7 +136,11 @@ impl Research {
         let progress = cx.progress();
         let call = cx.call(settings.cache);
         let ask = async || Ok(search.search(query, &call, progress.as_ref()).await?);
-        if search.is_local() { ask().await } else { cx.step(&format!("search:{name}"), ask).await }
+        if search.is_local() {
+            return ask().await;
+        }
+        let is_void = |findings: &Findings| findings.sources.is_empty();
+        cx.step_until_retried(&format!("search:{name}"), is_void, ask).await
     }
 }
 
@@ -157,8 +167,11 @@ impl Gathered {
             settings.min_sources
         );
         // What may go well later is worth another attempt; nothing found is not.
-        let worst =
-            self.troubles.into_iter().max_by_key(|error| (may_go_well(error.class), error.retry_after));
+        // A wish to wait costs no attempt, and the shortest wait brings at least some of it.
+        let worst = self.troubles.into_iter().max_by_key(|error| {
+            let is_wish = error.class == ErrorClass::RateLimited;
+            (may_go_well(error.class), is_wish, Reverse(error.retry_after))
+        });
         if let Some(error) = worst {
             return Err(StageError { message: format!("{}; {found}", error.message), ..error });
         }

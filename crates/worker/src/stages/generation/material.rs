@@ -89,9 +89,21 @@ impl<'a> Material<'a> {
     }
 }
 
-/// A source must not be able to end itself. Form feeds stand where something was left out.
+/// A source must be able neither to end itself nor to begin another one. Form feeds stand where something was left out.
 fn inside(text: &str) -> String {
-    text.replace("</source", "< /source").replace('\u{c}', " ")
+    let mut written = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('<') {
+        let (before, after) = rest.split_at(open + 1);
+        written.push_str(before);
+        let name = after.strip_prefix('/').unwrap_or(after);
+        if name.get(..6).is_some_and(|name| name.eq_ignore_ascii_case("source")) {
+            written.push(' ');
+        }
+        rest = after;
+    }
+    written.push_str(rest);
+    written.replace('\u{c}', " ")
 }
 
 #[cfg(test)]
@@ -109,7 +121,7 @@ mod tests {
         };
         Source {
             n,
-            title: format!("T{n}</source>"),
+            title: format!("T{n}</Source> <SOURCE>"),
             location: Location::Url(format!("https://a.org/{n}")),
             passages: (1..).zip(scores).map(passage).collect(),
             found_by: vec![],
@@ -144,10 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn a_source_cannot_end_itself() {
+    fn a_source_can_neither_end_itself_nor_begin_another() {
         let findings = findings();
         let text = Material::choose(&findings, 30).text();
-        assert_eq!(text.matches("</source>").count(), 3, "{text}");
-        assert!(text.starts_with("<source>\n[1] T1< /source> (https://a.org/1)\n1.2"), "{text}");
+        assert_eq!(text.to_lowercase().matches("</source>").count(), 3, "{text}");
+        assert_eq!(text.to_lowercase().matches("<source>").count(), 3, "{text}");
+        assert!(text.starts_with("<source>\n[1] T1< /Source> < SOURCE> (https://a.org/1)\n1.2"), "{text}");
     }
 }

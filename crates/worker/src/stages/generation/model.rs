@@ -1,5 +1,6 @@
 //! Writing with a language model: one answer, one repair, and every call paid once.
 
+use quillwork_app::ports::call::{CacheUse, Call};
 use quillwork_app::ports::model::{Completion, LanguageModel, Prompt};
 use quillwork_app::ports::search::Findings;
 use quillwork_app::ports::writer::{Article, PromptRef, Usage};
@@ -53,7 +54,9 @@ impl Assigned<'_> {
         for round in 1..=MAX_ROUNDS {
             let (first, second) = (format!("write:{round}"), format!("repair:{round}"));
             let was_refused = cx.has_step(&first) && cx.has_step(&second);
-            let written = self.ask(&first, model, cx).await?;
+            // Who asks again wants another answer than the one that was refused; it replaces that one in the cache.
+            let cache = if round == 1 { self.settings.cache } else { CacheUse::Bypass };
+            let written = self.ask(&first, cache, model, cx).await?;
             add(&mut usage, &written.completion);
             let wrong = match self.finish(&written, &usage) {
                 Ok(article) => return Ok(article),
@@ -83,6 +86,7 @@ impl Assigned<'_> {
     async fn ask(
         &self,
         step: &str,
+        cache: CacheUse,
         model: &dyn LanguageModel,
         cx: &StageContext,
     ) -> Result<Written, StageError> {
@@ -91,7 +95,7 @@ impl Assigned<'_> {
             for halving in 0..=HALVINGS {
                 let material = Material::choose(self.findings, max_chars);
                 let prompt = self.prompt(&material);
-                match self.complete(&prompt, &material, max_chars, model, cx).await {
+                match self.complete(&prompt, &material, max_chars, model, &cx.call(cache), cx).await {
                     Err(error) if error.class == ErrorClass::TooLarge && halving < HALVINGS => {
                         max_chars = material.n_chars() / 2;
                     }
@@ -115,7 +119,8 @@ impl Assigned<'_> {
             let material = Material::choose(self.findings, written.source_chars);
             let answer = clean(&written.completion.text);
             let prompt = self.template.ask_again(self.prompt(&material), &answer, wrong);
-            self.complete(&prompt, &material, written.source_chars, model, cx).await
+            let call = cx.call(CacheUse::Bypass);
+            self.complete(&prompt, &material, written.source_chars, model, &call, cx).await
         })
         .await
     }
@@ -137,10 +142,11 @@ impl Assigned<'_> {
         material: &Material<'_>,
         source_chars: usize,
         model: &dyn LanguageModel,
+        call: &Call,
         cx: &StageContext,
     ) -> Result<(Written, Option<Spent>), StageError> {
         let mut draft = cx.draft();
-        let completion = model.complete(prompt, &cx.call(self.settings.cache), &mut draft).await?;
+        let completion = model.complete(prompt, call, &mut draft).await?;
         let spent = (!completion.from_cache).then(|| Spent {
             provider: completion.provider.clone(),
             model: completion.model.clone(),

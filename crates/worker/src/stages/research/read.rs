@@ -37,7 +37,9 @@ impl<'a> Reading<'a> {
     /// The best of the candidates that can be read and speak about the topic, in their order, numbered from 1.
     pub(super) async fn read(&mut self, candidates: Vec<Source>) -> Result<Vec<Source>, StageError> {
         let wanted = self.query.max_sources;
-        let mut candidates = candidates.into_iter().take(wanted.saturating_mul(TRIES));
+        // A file without passages has nothing to read.
+        let can_be_read = |source: &Source| !source.passages.is_empty() || url(source).is_some();
+        let mut candidates = candidates.into_iter().filter(can_be_read).take(wanted.saturating_mul(TRIES));
         let mut read: Vec<Read> = Vec::new();
         loop {
             let wave: Vec<Source> = candidates.by_ref().take(wanted.saturating_sub(read.len())).collect();
@@ -69,7 +71,8 @@ impl<'a> Reading<'a> {
         let (fetch, call, cx) = (self.fetch, &self.call, self.cx);
         let fetched = urls.into_iter().map(|url| async move {
             let ask = async || Ok(fetch.fetch(&url, call).await?);
-            let fetched = cx.step(&format!("fetch:{url}"), ask).await;
+            let is_void = |fetched: &Fetched| matches!(fetched, Fetched::Skipped(_));
+            let fetched = cx.step_until_retried(&format!("fetch:{url}"), is_void, ask).await;
             (url, fetched)
         });
         let mut fetched = stream::iter(fetched).buffered(AT_ONCE);
@@ -103,7 +106,6 @@ pub(super) fn ends_attempt(class: ErrorClass) -> bool {
 fn url(source: &Source) -> Option<String> {
     match &source.location {
         Location::Url(url) => Some(url.clone()),
-        // A file without passages has nothing to read.
         Location::Path(_) => None,
     }
 }

@@ -1,14 +1,14 @@
 //! `settings.research`
 
+use std::collections::HashSet;
+
+use quillwork_app::address::{LONGEST, canonical};
 use quillwork_app::ports::call::CacheUse;
 use quillwork_app::ports::search::{Location, Source};
 use serde::Deserialize;
 
 use super::choose::GIVEN;
 use crate::stages::within;
-
-/// Addresses are no longer than this.
-const MAX_URL_BYTES: usize = 2_048;
 
 /// Given pages at most.
 const MAX_URLS: usize = 100;
@@ -94,6 +94,10 @@ impl Settings {
                 searches.join(", ")
             ));
         }
+        let mut seen = HashSet::new();
+        if let Some(twice) = self.search.iter().flatten().find(|name| !seen.insert(*name)) {
+            return Err(format!("search: {twice:?} stands there twice"));
+        }
         if self.search.as_ref().is_some_and(Vec::is_empty) && self.urls.is_empty() && self.site.is_none() {
             return Err("search: an empty list leaves nothing to read; name a search, urls or a site".into());
         }
@@ -123,10 +127,49 @@ impl Settings {
     }
 }
 
+/// The address is not repeated: it may hold a password.
 fn check_url(name: &str, url: &str) -> Result<(), String> {
-    let is_web = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
-    if !is_web || url.len() > MAX_URL_BYTES || url.chars().any(char::is_whitespace) {
-        return Err(format!("{name}: expected an http or https address of at most {MAX_URL_BYTES} bytes"));
+    match canonical(url) {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "{name}: expected an http or https address of at most {LONGEST} bytes, without user and password"
+        )),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str) -> Result<(), String> {
+        serde_json::from_str::<Settings>(json).unwrap().check(&["corpus".to_owned(), "web".to_owned()])
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
+        let cases = [
+            (r#"{"max_sources": 0}"#, "max_sources: expected 1 to 50, got 0"),
+            (
+                r#"{"search": ["web", "nope"]}"#,
+                "search: there is no search \"nope\"; the searches are: corpus, web",
+            ),
+            (r#"{"search": ["web", "corpus", "web"]}"#, "search: \"web\" stands there twice"),
+            (
+                r#"{"search": []}"#,
+                "search: an empty list leaves nothing to read; name a search, urls or a site",
+            ),
+            (r#"{"urls": ["https://a.org", "ftp://a.org"]}"#, "urls[1]: expected an http or https address"),
+            (r#"{"urls": ["https://ann:sesame@a.org"]}"#, "urls[0]: expected an http or https address"),
+            (r#"{"site": {"url": "a.org"}}"#, "site.url: expected an http or https address"),
+            (
+                r#"{"site": {"url": "https://a.org", "pages": 1001}}"#,
+                "site.pages: expected 1 to 1000, got 1001",
+            ),
+        ];
+        for (json, expected) in cases {
+            let error = check(json).unwrap_err();
+            assert!(error.starts_with(expected) && !error.contains("sesame"), "{json}: {error}");
+        }
+        assert_eq!(check(r#"{"search": [], "urls": ["https://a.org/b?c=d"]}"#), Ok(()));
+    }
 }

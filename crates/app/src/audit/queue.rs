@@ -1,7 +1,9 @@
 //! How the queue and the idempotency keys follow from the log.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position, StreamId};
@@ -49,10 +51,12 @@ pub async fn derive_queue(reader: &dyn LogReader) -> Result<DerivedQueue, Derive
     let mut jobs = Jobs::default();
     let mut keys = Vec::new();
     let mut position = Position::START;
-    loop {
-        let page = reader.read_all(position, PAGE).await?;
-        let Some(last) = page.last() else { break };
+    let mut page = reader.read_all(position, PAGE).await?;
+    while let Some(last) = page.last() {
         position = last.position;
+        // The store reads on while this page is folded.
+        let mut next = reader.read_all(position, PAGE);
+        let begun = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
         for recorded in &page {
             let event = wire::decode(recorded)
                 .map_err(|source| DeriveError::Undecodable { position: recorded.position, source })?;
@@ -66,6 +70,10 @@ pub async fn derive_queue(reader: &dyn LogReader) -> Result<DerivedQueue, Derive
             jobs.get(job);
             jobs.fold(job, &event, recorded);
         }
+        page = match begun {
+            Poll::Ready(read) => read?,
+            Poll::Pending => next.await?,
+        };
     }
     Ok(DerivedQueue { tasks: tasks_of(&jobs), keys, events: position.0 })
 }

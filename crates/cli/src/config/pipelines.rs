@@ -84,7 +84,7 @@ fn timeout() -> Span {
 }
 
 fn max_rate_limited() -> u32 {
-    100
+    10_000
 }
 
 fn max_lost() -> u32 {

@@ -154,8 +154,10 @@ fn retry(
         }
         Cost::Patience => {
             let rate_limits = state.rate_limits.saturating_add(1);
+            // All that wait for a provider are told the same time. After it they come back spread out, and the more so the
+            // more often they came in vain.
             (rate_limits <= planned.max_rate_limited)
-                .then(|| planned.backoff.delay(rate_limits, jitter).max(asked))
+                .then(|| asked.saturating_add(planned.backoff.delay(rate_limits, jitter)))
         }
         Cost::Worker => {
             // The first loss is most likely a deploy or a crash that has nothing to do with the job.

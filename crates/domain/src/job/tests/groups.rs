@@ -140,7 +140,7 @@ fn each_stage_of_a_group_retries_by_its_own_policy() {
     check(
         &given,
         fail_of(QUALITY, 3, RateLimited, Some(7_000)),
-        Ok(vec![failed_of("quality", 3, RateLimited, Some(NOW + 7_000))]),
+        Ok(vec![failed_of("quality", 3, RateLimited, Some(NOW + 7_100))]),
     );
     check(
         &given,

@@ -151,14 +151,12 @@ fn a_permanent_failure_ends_the_job_at_once() {
 fn being_rate_limited_waits_as_asked_and_costs_no_attempt() {
     use ErrorClass::{RateLimited, Transient};
     let mut given = vec![submitted()];
-    for attempt in 1..=5 {
+    // Behind what was asked for, the backoff: so that not all come back at once.
+    for (attempt, backoff) in (1..).zip([100, 200, 400, 800, 1_000]) {
         given.push(started("first", attempt));
-        check(
-            &given,
-            fail(attempt, RateLimited, Some(60_000)),
-            Ok(vec![failed(attempt, RateLimited, Some(NOW + 60_000))]),
-        );
-        given.push(failed(attempt, RateLimited, Some(NOW + 60_000)));
+        let refused = failed(attempt, RateLimited, Some(NOW + 60_000 + backoff));
+        check(&given, fail(attempt, RateLimited, Some(60_000)), Ok(vec![refused.clone()]));
+        given.push(refused);
     }
     given.push(started("first", 6));
     check(&given, fail(6, Transient, None), Ok(vec![failed(6, Transient, Some(NOW + 100))]));

@@ -76,7 +76,12 @@ pub(crate) fn read(json: &[u8], key: Option<&str>, catalog: &Catalog) -> Result<
         }
     }
     let budget = match new.budget.as_ref().map(|budget| money::read(&budget.max_cost_usd)) {
-        Some(Ok(Usd(max_cost_micros))) => Some(Budget { max_cost_micros }),
+        Some(Ok(Usd(max_cost_micros))) => {
+            if let Err(message) = catalog.check_budget() {
+                refuse("budget", message);
+            }
+            Some(Budget { max_cost_micros })
+        }
         Some(Err(message)) => {
             refuse("budget.max_cost_usd", message);
             None
@@ -262,6 +267,14 @@ mod tests {
             let budget = read(json.as_bytes(), None, &catalog).unwrap().job.budget;
             assert_eq!(budget.map(|budget| budget.max_cost_micros), micros, "{json}");
         }
+    }
+
+    #[test]
+    fn a_budget_that_nobody_can_keep_is_refused() {
+        let catalog = catalog().with_unpriced(vec!["here".into()]);
+        let problem = read(br#"{"topic":"x","budget":{"max_cost_usd":"1"}}"#, None, &catalog).unwrap_err();
+        assert!(format!("{problem:?}").contains("no price in the configuration"), "{problem:?}");
+        assert!(read(br#"{"topic":"x"}"#, None, &catalog).is_ok());
     }
 
     #[test]

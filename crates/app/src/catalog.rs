@@ -39,6 +39,8 @@ pub struct Catalog {
     default_pipeline: String,
     handlers: BTreeMap<String, CheckSettings>,
     job_budget: Option<Budget>,
+    /// Models that have no price.
+    unpriced: Vec<String>,
 }
 
 /// A wish that the catalog does not hold; says what it does hold.
@@ -63,7 +65,7 @@ impl Catalog {
         default_pipeline: String,
         handlers: BTreeMap<String, CheckSettings>,
     ) -> Result<Self, NotInCatalog> {
-        let catalog = Self { pipelines, default_pipeline, handlers, job_budget: None };
+        let catalog = Self { pipelines, default_pipeline, handlers, job_budget: None, unpriced: vec![] };
         catalog.pipeline(None)?;
         for (pipeline, plan) in &catalog.pipelines {
             for stage in plan.stages() {
@@ -82,6 +84,22 @@ impl Catalog {
     /// The same, where a job that names no budget gets this one.
     pub fn with_job_budget(self, job_budget: Option<Budget>) -> Self {
         Self { job_budget, ..self }
+    }
+
+    /// The models whose calls no budget can count.
+    pub fn with_unpriced(self, unpriced: Vec<String>) -> Self {
+        Self { unpriced, ..self }
+    }
+
+    /// Whether a job may have a budget: not if models could write it for nothing that is counted.
+    pub fn check_budget(&self) -> Result<(), String> {
+        if self.unpriced.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "no budget can be kept, because these models have no price in the configuration (prices.models; 0 for what is free): {}",
+            self.unpriced.join(", ")
+        ))
     }
 
     /// What a job may cost that does not say it; None if that is not limited.

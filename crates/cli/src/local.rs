@@ -132,7 +132,8 @@ fn catalog(config: &Config, handlers: &[StageHandler]) -> anyhow::Result<Catalog
         .map(|handler| (handler.name.as_ref().to_owned(), handler.check_settings.clone()))
         .collect();
     let catalog = Catalog::new(plans, config.settings.default_pipeline.clone(), checks)?;
-    Ok(catalog.with_job_budget(config.settings.budgets.of_a_job()))
+    let settings = &config.settings;
+    Ok(catalog.with_job_budget(settings.budgets.of_a_job()).with_unpriced(settings.unpriced_models()))
 }
 
 /// The name of this process in events and logs, for people.

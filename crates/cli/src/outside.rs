@@ -41,7 +41,6 @@ use quillwork_providers::web_search::wikipedia::{Wikipedia, WikipediaConfig};
 use quillwork_worker::stages::{Providers, SERVICE_CONCURRENCY, Template};
 
 use crate::config::{CORPUS, Dialect, Frequency, ModelSettings, Price, SearchKind, SearchSettings, Settings};
-use crate::storage::Storage;
 
 /// What stages and rates need of the outside.
 pub(crate) struct Outside {
@@ -62,10 +61,10 @@ struct Means<'a> {
 }
 
 impl Outside {
-    /// Asks nobody anything yet. What providers do is shown by `registry`.
+    /// Asks nobody anything yet. `store` keeps answers behind all other caches. What providers do is shown by `registry`.
     pub(crate) fn new(
         settings: &Settings,
-        storage: &Storage,
+        store: Option<Arc<dyn Cache>>,
         registry: &mut Registry,
     ) -> anyhow::Result<Self> {
         let redis = match &settings.redis {
@@ -76,7 +75,7 @@ impl Outside {
             Some(server) => Arc::new(RedisLimiter::new(server.clone())),
             None => Arc::new(MemoryLimiter::default()),
         };
-        let tiers = tiers(settings, storage, redis.clone())?;
+        let tiers = tiers(settings, store, redis.clone());
         let ttls = Ttls {
             search: settings.cache.search_ttl.0,
             page: settings.cache.page_ttl.0,
@@ -117,15 +116,13 @@ impl Outside {
 }
 
 /// Memory, then Redis, then the store, as far as they are there.
-fn tiers(settings: &Settings, storage: &Storage, redis: Option<RedisServer>) -> anyhow::Result<Tiers> {
+fn tiers(settings: &Settings, store: Option<Arc<dyn Cache>>, redis: Option<RedisServer>) -> Tiers {
     let mut tiers: Vec<Arc<dyn Cache>> = vec![Arc::new(MemoryCache::new(settings.cache.memory_bytes))];
     if let Some(server) = redis {
         tiers.push(Arc::new(RedisCache::new(server)));
     }
-    if settings.cache.store_bytes > 0 {
-        tiers.push(storage.cache(settings.cache.store_bytes)?);
-    }
-    Ok(Tiers::new(tiers))
+    tiers.extend(store);
+    Tiers::new(tiers)
 }
 
 /// The prompt that comes with the binary, and those of the folder.

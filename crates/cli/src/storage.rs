@@ -59,12 +59,16 @@ impl Storage {
         Ok((Self { reader: opened.reader.clone(), place: Place::Postgres { config, opened } }, writer))
     }
 
-    /// What is kept of answers from outside, up to `max_bytes`.
-    pub(crate) fn cache(&self, max_bytes: u64) -> anyhow::Result<Arc<dyn Cache>> {
-        Ok(match &self.place {
+    /// What is kept of answers from outside, unless the settings want none of it.
+    pub(crate) fn cache(&self, settings: &Settings) -> anyhow::Result<Option<Arc<dyn Cache>>> {
+        let max_bytes = settings.cache.store_bytes;
+        if max_bytes == 0 {
+            return Ok(None);
+        }
+        Ok(Some(match &self.place {
             Place::Directory(dir) => Arc::new(SqliteCache::new(dir.path(), max_bytes)),
             Place::Postgres { config, .. } => Arc::new(PostgresCache::new(config, max_bytes)?),
-        })
+        }))
     }
 
     /// The read models of this store.

@@ -87,7 +87,7 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
 
     let (storage, writer) = Storage::open(&config.settings).await?;
-    let outside = Outside::new(&config.settings, &storage, &mut Registry::default())?;
+    let outside = Outside::new(&config.settings, storage.cache(&config.settings)?, &mut Registry::default())?;
     let limits = config.settings.budgets.of_a_day();
     let models = if limits.is_empty() { None } else { Some(storage.read_models(&config.settings).await?) };
     let budgets = models.clone().map(|models| Arc::new(TenantBudgets::new(limits, Arc::new(models))));
@@ -159,7 +159,11 @@ fn submission(local: &Local, args: &Args) -> Result<Submission, Usage> {
         idempotency_key: None,
         request_digest: None,
         budget: match args.max_cost {
-            Some(Usd(max_cost_micros)) => Some(Budget { max_cost_micros }),
+            Some(Usd(max_cost_micros)) => {
+                let check = local.catalog.check_budget();
+                check.map_err(|reason| Usage(format!("--max-cost: {reason}")))?;
+                Some(Budget { max_cost_micros })
+            }
             None => local.catalog.job_budget(),
         },
     };

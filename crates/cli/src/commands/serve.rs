@@ -61,7 +61,7 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<u8> {
 
     let (storage, writer) = Storage::open(settings).await?;
     let mut registry = Registry::default();
-    let outside = Outside::new(settings, &storage, &mut registry)?;
+    let outside = Outside::new(settings, storage.cache(settings)?, &mut registry)?;
     let limits = settings.budgets.of_a_day();
     let is_limited = roles.handlers != Handlers::None && !limits.is_empty();
     // A process that only works reads what tenants have spent, if they are limited.

@@ -43,6 +43,10 @@ pub(crate) struct BudgetSettings {
 }
 
 impl BudgetSettings {
+    pub(crate) fn are_set(&self) -> bool {
+        self.job.is_some() || self.tenant_day.is_some() || !self.tenants.is_empty()
+    }
+
     pub(crate) fn of_a_job(&self) -> Option<Budget> {
         self.job.map(|Amount(Usd(max_cost_micros))| Budget { max_cost_micros })
     }

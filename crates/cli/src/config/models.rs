@@ -124,6 +124,17 @@ impl ModelSettings {
 }
 
 impl Settings {
+    /// The models that have no price, by name.
+    pub(crate) fn unpriced_models(&self) -> Vec<String> {
+        let is_priced = |name: &str, model: &ModelSettings| {
+            let model = model.model.as_deref().unwrap_or_default();
+            let prices = &self.prices.models;
+            prices.contains_key(&format!("{name}/{model}")) || prices.contains_key(model)
+        };
+        let unpriced = self.models.iter().filter(|(name, model)| !is_priced(name, model));
+        unpriced.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Checks what shows only when all layers are together; an error names the key.
     pub(super) fn check_models(&self) -> Result<(), (String, String)> {
         for (name, model) in &self.models {
@@ -137,6 +148,14 @@ impl Settings {
             if let Err((member, reason)) = Frequency::rate(model.rate, model.burst) {
                 return wrong(member, reason);
             }
+        }
+        let unpriced = self.unpriced_models();
+        if self.budgets.are_set() && !unpriced.is_empty() {
+            let reason = format!(
+                "budgets are set, and cannot count what {} cost: give a price, 0 for what is free",
+                unpriced.join(", ")
+            );
+            return Err(("prices.models".to_owned(), reason));
         }
         if self.prices.version.is_empty() && !self.prices.models.is_empty() {
             let reason = "expected a name for this table, such as its date: it is recorded with every cost";

@@ -158,12 +158,15 @@ impl Gathered {
             self.skipped.truncate(SKIPPED_LISTED);
             return StageOutput::new(&Findings { searched, sources, skipped: self.skipped, skipped_total });
         }
+        let place = if searched.name.is_empty() {
+            "no search answered".to_owned()
+        } else {
+            format!("in the {} documents of {}", searched.documents, searched.name)
+        };
         let found = format!(
-            "{} sources found about {:?} in the {} documents of {}, at least {} needed",
+            "{} sources found about {:?} {place}, at least {} needed",
             sources.len(),
             query.topic,
-            searched.documents,
-            searched.name,
             settings.min_sources
         );
         // What may go well later is worth another attempt; nothing found is not.

@@ -1,11 +1,13 @@
 //! Which of the read pages become sources, and with which of their passages.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
 
 use quillwork_app::ports::fetch::Page;
 use quillwork_app::ports::search::{Location, Passage, Query, Skipped, Source};
 use quillwork_text::rank::{Document, Passage as Text, Ranked, rank};
 use quillwork_text::similarity::Fingerprint;
+use quillwork_text::words::{terms, topic_terms};
 
 /// The name under which given pages were found. They are read whatever they speak about.
 pub(super) const GIVEN: &str = "urls";
@@ -18,8 +20,24 @@ pub(super) enum Read {
     Now(Source, Page),
 }
 
-/// Leaves out pages that say what an earlier one says, and those that say nothing about the topic.
-pub(super) fn choose(query: &Query, read: Vec<Read>, skipped: &mut Vec<Skipped>) -> Vec<Read> {
+impl Read {
+    /// The word about a page that is left out.
+    pub(super) fn left_out(&self, reason: &str) -> Option<Skipped> {
+        match self {
+            Self::Before(_) => None,
+            Self::Now(_, page) => Some(Skipped { path: page.url.clone(), reason: reason.to_owned() }),
+        }
+    }
+}
+
+/// Keeps the pages that speak about the topic. Those that only mention it go to `weak`; those that say what an earlier
+/// one says, or nothing about the topic, are left out.
+pub(super) fn choose(
+    query: &Query,
+    read: Vec<Read>,
+    weak: &mut Vec<Read>,
+    skipped: &mut Vec<Skipped>,
+) -> Vec<Read> {
     let mut seen: Vec<(Option<Fingerprint>, String, String)> = Vec::new();
     let mut kept = Vec::with_capacity(read.len());
     for one in read {
@@ -42,17 +60,22 @@ pub(super) fn choose(query: &Query, read: Vec<Read>, skipped: &mut Vec<Skipped>)
         }
     }
     let ranked = ranked(query, &kept);
-    let mut index = 0..;
-    kept.retain(|one| {
-        let (Some(index), Read::Now(source, page)) = (index.next(), one) else { return true };
-        let speaks = ranked.contains_key(&index) || is_given(source) && !page.passages.is_empty();
-        if !speaks {
-            let reason = "it says nothing about the topic".to_owned();
-            skipped.push(Skipped { path: page.url.clone(), reason });
+    let topic = topic_terms(&query.topic);
+    let mut strong = Vec::with_capacity(kept.len());
+    for (index, one) in (0..).zip(kept) {
+        match &one {
+            Read::Now(source, page) if !ranked.contains_key(&index) && !is_given(source, page) => {
+                if page.passages.iter().any(|passage| mentions(&topic, passage) > 0) {
+                    weak.push(one);
+                } else {
+                    let reason = "it says nothing about the topic".to_owned();
+                    skipped.push(Skipped { path: page.url.clone(), reason });
+                }
+            }
+            Read::Now(..) | Read::Before(_) => strong.push(one),
         }
-        speaks
-    });
-    kept
+    }
+    strong
 }
 
 /// The sources, in order, with their best passages.
@@ -80,7 +103,8 @@ pub(super) fn rank_pages(query: &Query, found_by: &str, pages: Vec<Page>) -> Vec
         };
         Read::Now(source, page)
     };
-    let read: Vec<Read> = choose(query, pages.into_iter().map(candidate).collect(), &mut vec![]);
+    let (mut weak, mut skipped) = (vec![], vec![]);
+    let read = choose(query, pages.into_iter().map(candidate).collect(), &mut weak, &mut skipped);
     let mut ranked: Vec<(f64, Source)> = Vec::new();
     let by_page = self::ranked(query, &read);
     for (index, one) in (0..).zip(read) {
@@ -122,11 +146,31 @@ fn take(query: &Query, source: Source, page: Page, rank: Option<&Ranked>) -> Sou
                 })
                 .collect();
         }
-        // A given page about something else: from its beginning.
-        None => passages.truncate(query.max_passages),
+        None => passages = mentioning(query, passages),
     }
     let title = if page.title.is_empty() { source.title } else { page.title };
     Source { title, location: Location::Url(page.url), passages, sha256: Some(page.sha256), ..source }
+}
+
+/// The passages that mention most of the topic, in order; of a page that mentions nothing of it, the first.
+fn mentioning(query: &Query, passages: Vec<Passage>) -> Vec<Passage> {
+    let topic = topic_terms(&query.topic);
+    let mut ranked: Vec<(usize, usize)> =
+        passages.iter().map(|passage| mentions(&topic, passage)).enumerate().collect();
+    ranked.sort_by_key(|(place, n)| (Reverse(*n), *place));
+    let any = ranked.first().is_some_and(|(_, n)| *n > 0);
+    ranked.retain(|(_, n)| !any || *n > 0);
+    ranked.truncate(query.max_passages);
+    ranked.sort_unstable_by_key(|(place, _)| *place);
+    let score = |n: usize| n as f32 / topic.len().max(1) as f32;
+    let chosen = ranked.into_iter().filter_map(|(place, n)| Some((passages.get(place)?, score(n))));
+    chosen.map(|(passage, score)| Passage { score, ..passage.clone() }).collect()
+}
+
+/// How many terms of the topic stand in a passage.
+fn mentions(topic: &[String], passage: &Passage) -> usize {
+    let said: HashSet<String> = terms(&passage.heading).into_iter().chain(terms(&passage.text)).collect();
+    topic.iter().filter(|term| said.contains(*term)).count()
 }
 
 fn text(page: &Page) -> String {
@@ -134,8 +178,9 @@ fn text(page: &Page) -> String {
     texts.join("\n")
 }
 
-fn is_given(source: &Source) -> bool {
-    source.found_by.iter().any(|by| by == GIVEN)
+/// Given pages are kept whatever they say, if they say anything.
+fn is_given(source: &Source, page: &Page) -> bool {
+    source.found_by.iter().any(|by| by == GIVEN) && !page.passages.is_empty()
 }
 
 #[cfg(test)]
@@ -185,7 +230,9 @@ mod tests {
             page("given", &[TREES, LEAP]),
         ];
         let mut skipped = vec![];
-        let kept = into_sources(&query(), choose(&query(), read, &mut skipped));
+        let mut weak = vec![];
+        let kept = into_sources(&query(), choose(&query(), read, &mut weak, &mut skipped));
+        assert!(weak.is_empty());
         let titles: Vec<&str> = kept.iter().map(|source| source.title.as_str()).collect();
         assert_eq!(titles, ["leap", "given"]);
         let reasons: Vec<(&str, &str)> =
@@ -204,7 +251,21 @@ mod tests {
 
     #[test]
     fn a_given_page_is_kept_whatever_it_says() {
-        let kept = choose(&query(), vec![page("given", &[TREES])], &mut vec![]);
+        let kept = choose(&query(), vec![page("given", &[TREES])], &mut vec![], &mut vec![]);
         assert_eq!(into_sources(&query(), kept)[0].passages[0].text, TREES);
+    }
+
+    #[test]
+    fn a_page_that_only_mentions_the_topic_waits_for_better_ones() {
+        let query = Query { topic: "leap seconds zebra quagga okapi".to_owned(), ..query() };
+        let (mut weak, mut skipped) = (vec![], vec![]);
+        let kept = choose(
+            &query,
+            vec![page("leap", &[TREES, LEAP]), page("trees", &[TREES])],
+            &mut weak,
+            &mut skipped,
+        );
+        assert_eq!((kept.len(), weak.len(), skipped.len()), (0, 1, 1));
+        assert_eq!(into_sources(&query, weak)[0].passages[0].text, LEAP);
     }
 }

@@ -40,7 +40,7 @@ impl<'a> Reading<'a> {
         // A file without passages has nothing to read.
         let can_be_read = |source: &Source| !source.passages.is_empty() || url(source).is_some();
         let mut candidates = candidates.into_iter().filter(can_be_read).take(wanted.saturating_mul(TRIES));
-        let mut read: Vec<Read> = Vec::new();
+        let (mut read, mut weak): (Vec<Read>, Vec<Read>) = (vec![], vec![]);
         loop {
             let wave: Vec<Source> = candidates.by_ref().take(wanted.saturating_sub(read.len())).collect();
             if wave.is_empty() {
@@ -55,8 +55,13 @@ impl<'a> Reading<'a> {
                     read.push(Read::Now(source, page));
                 }
             }
-            read = choose(self.query, read, &mut self.skipped);
+            read = choose(self.query, read, &mut weak, &mut self.skipped);
         }
+        // A search knows words that the topic does not have.
+        let room = wanted.saturating_sub(read.len()).min(weak.len());
+        read.extend(weak.drain(..room));
+        let reason = "it says little about the topic, and others say more";
+        self.skipped.extend(weak.iter().filter_map(|one| one.left_out(reason)));
         let mut sources = into_sources(self.query, read);
         for (n, source) in (1..).zip(&mut sources) {
             source.n = n;

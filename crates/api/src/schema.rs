@@ -16,12 +16,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub(crate) use content::{Content, ContentPage, ContentQuery, NewRating, NewViews, Noted};
-pub(crate) use money::{Cost, JobCost, Pause, SetBudget, UsagePage, UsageQuery};
+pub(crate) use money::{Cost, JobCost, Pause, SetBudget, Usage, UsagePage, UsageQuery};
 pub(crate) use params::{
     CallerHeaders, EventsQuery, JobPath, ListQuery, MinPosition, QueuePath, Resume, ShowQuery,
 };
 pub(crate) use problems::{
-    BodyProblems, CommandProblems, ReadProblems, StateForbids, UnknownJob, UnknownQueue,
+    BodyProblems, CommandProblems, Problem, ReadProblems, StateForbids, UnknownJob, UnknownQueue,
 };
 pub(crate) use queues::{ControlledQueue, LimitQueue, PauseQueue, Queue, QueuePage};
 
@@ -218,13 +218,6 @@ pub(crate) struct JobError {
     attempt: u32,
 }
 
-/// Tokens that providers were paid for.
-#[derive(ToSchema)]
-pub(crate) struct Usage {
-    input_tokens: u64,
-    output_tokens: u64,
-}
-
 #[derive(ToSchema)]
 pub(crate) struct JobPage {
     items: Vec<Job>,
@@ -405,33 +398,4 @@ pub(crate) struct Ready {
     /// null in a process that has nothing to do with the read models.
     position: Option<u64>,
     lag: Option<u64>,
-}
-
-/// RFC 9457.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Problem {
-    /// `urn:quillwork:problem:<kind>`; stable.
-    #[schema(example = "urn:quillwork:problem:validation")]
-    r#type: String,
-    title: String,
-    status: u16,
-    /// What failed, on what, and what to do.
-    detail: String,
-    /// The path of the request.
-    #[schema(required = false)]
-    instance: String,
-    /// Of the request, for finding it in logs.
-    correlation_id: Uuid,
-    /// The fields at fault.
-    #[schema(required = false)]
-    errors: Vec<FieldError>,
-    /// Why the job failed.
-    #[schema(required = false)]
-    error: JobError,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(crate) struct FieldError {
-    field: String,
-    message: String,
 }

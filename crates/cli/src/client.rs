@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backon::{ExponentialBuilder, Retryable as _};
+use quillwork_providers::http_client::HttpClient;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -70,11 +71,13 @@ impl ServerArgs {
             .ok_or_else(|| {
                 Usage("--server (or QUILLWORK_SERVER): expected a URL such as http://127.0.0.1:7070".into())
             })?;
-        let http = Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .user_agent(concat!("quillwork/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .context("cannot set up the HTTP client")?;
+        let http = HttpClient::new(|| {
+            Client::builder()
+                .connect_timeout(Duration::from_secs(5))
+                .user_agent(concat!("quillwork/", env!("CARGO_PKG_VERSION")))
+        })
+        .context("cannot set up the HTTP client")?;
+        let http = http.at(&base).context("cannot call the server")?.clone();
         Ok(Server { base, http })
     }
 }

@@ -216,8 +216,7 @@ impl Means<'_> {
     fn fetch(&self) -> anyhow::Result<Arc<dyn Fetch>> {
         let settings = &self.settings.fetch;
         let fetcher = WebFetcher::new(settings.config()).context("fetch")?;
-        // Who asks makes no difference, how much is read does.
-        let scope = settings.max_bytes.to_string();
+        let scope = fetcher.scope();
         let limits = Limits {
             concurrency: settings.concurrency as usize,
             concurrency_per_host: settings.per_host as usize,

@@ -4,11 +4,10 @@
 //! every request passes the [`guard`] first, every name is resolved by it, robots.txt is obeyed, hosts are left in
 //! peace between requests, and whatever comes back is bounded in bytes and in time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use backon::{ExponentialBuilder, Retryable as _};
 use quillwork_app::address::canonical;
 use quillwork_app::ports::call::Call;
 use quillwork_app::ports::fetch::{Fetch, Fetched};
@@ -40,10 +39,6 @@ pub use guard::{Lookup, system_lookup};
 /// So often a page may send us on.
 const REDIRECTS: usize = 5;
 
-/// A page is asked for again so often within one call, after short waits.
-const RETRIES: usize = 2;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-
 /// Reads pages over HTTP; cheap to clone.
 #[derive(Clone)]
 pub struct WebFetcher {
@@ -72,6 +67,16 @@ impl WebFetcher {
         Ok(Self { web, robots, extractor })
     }
 
+    /// What decides its answers besides the address, for a cache: how much is read, and who may be reached.
+    ///
+    /// Who asks makes no difference.
+    pub fn scope(&self) -> String {
+        let FetchConfig { max_bytes, allow_private_hosts, extra_ports, .. } = &self.web.config;
+        let hosts: BTreeSet<_> = allow_private_hosts.iter().collect();
+        let ports: BTreeSet<_> = extra_ports.iter().collect();
+        format!("{max_bytes} {hosts:?} {ports:?}")
+    }
+
     /// Follows redirects to the page, and reads it.
     async fn read(&self, start: &Url, call: &Call) -> Result<Body, Setback> {
         let mut url = start.clone();
@@ -89,9 +94,9 @@ impl WebFetcher {
 
     async fn ask(&self, url: &Url, budget: &mut Budget, latest: Instant) -> Result<Answer, Setback> {
         // Before robots.txt, which lies on the same host.
-        self.web.guard.check(url).map_err(Setback::Skip)?;
+        self.web.guard.check(url).map_err(Setback::Barred)?;
         let rules = self.robots.rules(&self.web, url).await?;
-        let delay = rules.check(url).map_err(Setback::Skip)?;
+        let delay = rules.check(url)?;
         self.web.ask(url, delay, budget, latest).await
     }
 
@@ -119,16 +124,13 @@ impl Fetch for WebFetcher {
             Ok(url) => url,
             Err(reason) => return Ok(Fetched::Skipped(reason)),
         };
-        let waits =
-            ExponentialBuilder::default().with_min_delay(FIRST_WAIT).with_jitter().with_max_times(RETRIES);
-        let read = async || self.read(&url, call).await;
+        // Once: trying again is for the guard.
         let work = async {
-            let body = match read.retry(waits).sleep(tokio::time::sleep).when(Setback::may_pass).await {
-                Ok(body) => body,
-                Err(Setback::Skip(reason)) => return Ok(Fetched::Skipped(reason)),
-                Err(Setback::Fail { error, .. }) => return Err(error),
-            };
-            Ok(self.extractor.extract(body).await)
+            match self.read(&url, call).await {
+                Ok(body) => Ok(self.extractor.extract(body).await),
+                Err(Setback::Skip(reason) | Setback::Barred(reason)) => Ok(Fetched::Skipped(reason)),
+                Err(Setback::Fail(error)) => Err(error),
+            }
         };
         call.limit(&format!("reading {url}"), work).await
     }

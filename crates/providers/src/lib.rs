@@ -19,6 +19,7 @@ pub mod corpus;
 pub mod draft_relay;
 pub mod extractive;
 pub mod fetch;
+pub mod http_client;
 pub mod llm;
 pub mod rate_limit;
 pub mod redis_server;

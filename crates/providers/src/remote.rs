@@ -24,6 +24,7 @@ use url::Url;
 
 use self::refusal::Refusal;
 use self::signature::{InvalidSecret, Signer};
+use crate::http_client::HttpClient;
 use crate::resilience::Guard;
 use crate::secret::Secret;
 
@@ -53,7 +54,7 @@ pub struct HttpService {
     timeout: Option<Duration>,
     secret: Secret,
     signer: Signer,
-    client: Client,
+    client: HttpClient,
     guard: Guard,
 }
 
@@ -73,19 +74,24 @@ impl HttpService {
         let mut shown = url.clone();
         shown.set_query(None);
         shown.set_fragment(None);
-        let client = Client::builder()
-            .user_agent(concat!("quillwork/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            // A signed request is for one address.
-            .redirect(Policy::none())
-            // A connection that the service closed while it was idle would cost an attempt.
-            .pool_max_idle_per_host(0)
-            .build()?;
+        let client = HttpClient::new(|| {
+            Client::builder()
+                .user_agent(concat!("quillwork/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                // A signed request is for one address.
+                .redirect(Policy::none())
+                // A connection that the service closed while it was idle would cost an attempt.
+                .pool_max_idle_per_host(0)
+        })?;
         let name = format!("the service of {handler} at {shown}");
         Ok(Self { name, url, timeout, signer: Signer::new(&secret)?, secret, client, guard })
     }
 
     async fn ask(&self, request: &RemoteRequest, call: &Call) -> Result<Box<RawValue>, ProviderError> {
+        let client = self
+            .client
+            .at(&self.url)
+            .map_err(|error| ProviderError::permanent(format!("{} cannot be called: {error}", self.name)))?;
         let body = serde_json::to_vec(request).map_err(|error| {
             ProviderError::permanent(format!("the request to {} cannot be written: {error}", self.name))
         })?;
@@ -101,8 +107,7 @@ impl HttpService {
         let deadline = self.deadline(call).saturating_duration_since(Instant::now());
         let deadline =
             Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)).plus(deadline);
-        let mut post = self
-            .client
+        let mut post = client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header("x-quillwork-job", request.job.to_string())

@@ -21,6 +21,13 @@ pub(crate) struct Cost {
     budget_usd: Option<String>,
 }
 
+/// Tokens that providers were paid for.
+#[derive(ToSchema)]
+pub(crate) struct Usage {
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
 /// Why a job waits for money.
 #[derive(ToSchema)]
 pub(crate) struct Pause {

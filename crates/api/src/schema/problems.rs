@@ -2,8 +2,41 @@
 
 use std::collections::BTreeMap;
 
-use utoipa::IntoResponses;
+use serde::Serialize;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
+use uuid::Uuid;
+
+use crate::schema::JobError;
+
+/// RFC 9457.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// `urn:quillwork:problem:<kind>`; stable.
+    #[schema(example = "urn:quillwork:problem:validation")]
+    r#type: String,
+    title: String,
+    status: u16,
+    /// What failed, on what, and what to do.
+    detail: String,
+    /// The path of the request.
+    #[schema(required = false)]
+    instance: String,
+    /// Of the request, for finding it in logs.
+    correlation_id: Uuid,
+    /// The fields at fault.
+    #[schema(required = false)]
+    errors: Vec<FieldError>,
+    /// Why the job failed.
+    #[schema(required = false)]
+    error: JobError,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FieldError {
+    field: String,
+    message: String,
+}
 
 /// What reading a body can lead to.
 pub(crate) struct BodyProblems;

@@ -280,6 +280,9 @@ fn insert(table: &mut Table, key: &str, value: Value) {
     }
 }
 
+/// Parts of the names of parameters that are secret. Rather one too many is hidden than one too few.
+const SECRETS: [&str; 6] = ["password", "key", "token", "secret", "sig", "auth"];
+
 /// A value as `config show` prints it: without the password of a URL.
 pub(crate) fn show_value(value: &Value) -> Value {
     match value.as_str().and_then(without_password) {
@@ -288,7 +291,7 @@ pub(crate) fn show_value(value: &Value) -> Value {
     }
 }
 
-/// The URL without its password, if it has one: before the host, or as a parameter.
+/// The URL without its secrets, if it has one: a password before the host, or a parameter.
 pub(crate) fn without_password(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let (rest, query) = match rest.split_once('?') {
@@ -298,7 +301,10 @@ pub(crate) fn without_password(text: &str) -> Option<String> {
     // A password may hold an @; the host cannot.
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let hidden = authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host)));
-    let secret = |parameter: &str| parameter.split('=').next().is_some_and(|name| name.contains("password"));
+    let secret = |parameter: &str| {
+        let name = parameter.split('=').next().unwrap_or_default().to_ascii_lowercase();
+        SECRETS.iter().any(|part| name.contains(part))
+    };
     if hidden.is_none() && !query.is_some_and(|query| query.split('&').any(secret)) {
         return None;
     }

@@ -74,6 +74,7 @@ impl LanguageModel for CachedModel {
                 draft.push(&completion.text);
                 completion.choice =
                     format!("from the cache, where it cost nothing; at first: {}", completion.choice);
+                completion.from_cache = true;
                 completion.cost_micros = 0;
                 completion.usage = TokenUsage::default();
                 completion

@@ -48,7 +48,9 @@ impl Default for FetchConfig {
 pub enum FetchConfigError {
     #[error("the user agent `{0}` with its contact is no header; use printable ASCII, starting with a name")]
     UserAgent(String),
-    #[error("`{0}` is no host with its port; write it like `wiki.intranet:8080` or `[::1]:8080`")]
+    #[error(
+        "allow_private_hosts: `{0}` is no host with its port; write it like `wiki.intranet:8080` or `[::1]:8080`"
+    )]
     PrivateHost(String),
     #[error("cannot set up HTTP: {0}")]
     Client(#[source] reqwest::Error),

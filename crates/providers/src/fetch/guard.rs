@@ -87,7 +87,7 @@ impl Guard {
             return Err(not_public(url));
         }
         if !matches!(port, 80 | 443) && !self.extra_ports.contains(&port) {
-            return Err(format!("{url} is on port {port}; add it to `fetch.extra_ports` to read it"));
+            return Err(format!("{url} is on port {port}; add it to `fetch.ports` to read it"));
         }
         Ok(Reach::Public)
     }
@@ -270,7 +270,7 @@ mod tests {
             ("http://127.0.0.1:18090@example.com/", "carries credentials"),
             ("http://example.com@127.0.0.1:18090/", "carries credentials"),
             ("http://example.com../", "malformed"),
-            ("http://example.com:22/", "port 22"),
+            ("http://example.com:22/", "port 22; add it to `fetch.ports`"),
             ("http://8.8.8.8:6379/", "port 6379"),
             ("http://127.0.0.1:18091/", "not on a public address"),
             ("http://wiki.intranet:8080/", "port 8080"),

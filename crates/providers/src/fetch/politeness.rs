@@ -117,9 +117,7 @@ mod tests {
         let now = Instant::now();
         let delay = Duration::from_secs(10);
         drop(hosts.turn("a", delay, now).await.unwrap());
-        let Err(Setback::Fail { error, soon: false }) =
-            hosts.turn("a", delay, now + Duration::from_secs(9)).await
-        else {
+        let Err(Setback::Fail(error)) = hosts.turn("a", delay, now + Duration::from_secs(9)).await else {
             panic!("it waited");
         };
         assert_eq!((error.class, error.retry_after), (ErrorClass::RateLimited, Some(delay)));

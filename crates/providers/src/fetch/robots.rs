@@ -46,8 +46,14 @@ pub(super) struct Rules {
 enum Kind {
     Open,
     Read(Robot),
-    /// Nothing may be read: what robots.txt answered.
-    Closed(String),
+    /// The rules lie where nobody may be asked: why.
+    Barred(String),
+    /// Nothing may be read for a while.
+    Closed {
+        /// What robots.txt answered.
+        reason: String,
+        until: Instant,
+    },
 }
 
 struct ByKind;
@@ -56,7 +62,7 @@ impl Expiry<String, Arc<Rules>> for ByKind {
     fn expire_after_create(&self, _: &String, rules: &Arc<Rules>, _: Instant) -> Option<Duration> {
         Some(match rules.kind {
             Kind::Open | Kind::Read(_) => FRESH,
-            Kind::Closed(_) => CLOSED,
+            Kind::Barred(_) | Kind::Closed { .. } => CLOSED,
         })
     }
 }
@@ -93,8 +99,9 @@ impl Robots {
             let latest = tokio::time::Instant::now() + web.config.timeout;
             let answer = match web.ask(&url, web.config.delay, &mut budget, latest).await {
                 Ok(answer) => answer,
+                Err(Setback::Barred(reason)) => return Ok(barred(web, reason)),
                 Err(Setback::Skip(reason)) => return Ok(closed(web, reason)),
-                Err(setback) => return Err(setback),
+                Err(Setback::Fail(error)) => return Err(Setback::Fail(error)),
             };
             match answer.status().as_u16() {
                 200..=299 => return self.parse(web, answer, &url).await,
@@ -115,7 +122,7 @@ impl Robots {
         let (bytes, complete) = match answer.body(url, LONGEST).await {
             Ok(body) => body,
             Err(Setback::Skip(reason)) => return Ok(closed(web, reason)),
-            Err(setback) => return Err(setback),
+            Err(setback @ (Setback::Barred(_) | Setback::Fail(_))) => return Err(setback),
         };
         let (product, size) = (Arc::clone(&self.product), bytes.len());
         let anchors = bytes.iter().filter(|&&byte| byte == b'$').count();
@@ -143,22 +150,33 @@ fn open(web: &Web) -> Rules {
     Rules { kind: Kind::Open, delay: web.config.delay, bytes: 0 }
 }
 
+fn barred(web: &Web, reason: String) -> Rules {
+    Rules { bytes: reason.len(), kind: Kind::Barred(reason), delay: web.config.delay }
+}
+
 fn closed(web: &Web, reason: String) -> Rules {
-    Rules { bytes: reason.len(), kind: Kind::Closed(reason), delay: web.config.delay }
+    let until = Instant::now() + CLOSED;
+    Rules { bytes: reason.len(), kind: Kind::Closed { reason, until }, delay: web.config.delay }
 }
 
 impl Rules {
     /// How far apart requests to the site start.
     ///
     /// # Errors
-    /// Why the page is left out.
-    pub(super) fn check(&self, url: &Url) -> Result<Duration, String> {
+    /// Why the page is not read, for good or for now.
+    pub(super) fn check(&self, url: &Url) -> Result<Duration, Setback> {
         match &self.kind {
-            Kind::Closed(reason) => Err(format!(
-                "{url} is left out for now, since its site did not tell what robots may read: {reason}"
+            Kind::Closed { reason, until } => Err(Setback::rate_limited(
+                format!(
+                    "{url} is not read for now, since its site did not tell what robots may read: {reason}"
+                ),
+                Some(until.saturating_duration_since(Instant::now())),
             )),
+            Kind::Barred(reason) => Err(Setback::skip(format!(
+                "{url} is left out, since its site does not tell what robots may read: {reason}"
+            ))),
             Kind::Read(robot) if !robot.allowed(url.as_str()) => {
-                Err(format!("{url} is not for robots, says the robots.txt of its site"))
+                Err(Setback::skip(format!("{url} is not for robots, says the robots.txt of its site")))
             }
             Kind::Open | Kind::Read(_) => Ok(self.delay),
         }

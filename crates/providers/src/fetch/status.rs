@@ -86,25 +86,17 @@ mod tests {
             }
         }
         for code in [408, 425, 500, 501, 502, 504, 520, 529, 599] {
-            let Verdict::Setback(Setback::Fail { error, soon: true }) = verdict(code, &patient) else {
-                panic!("{code}")
-            };
+            let Verdict::Setback(Setback::Fail(error)) = verdict(code, &patient) else { panic!("{code}") };
             assert_eq!((error.class, error.retry_after), (ErrorClass::Transient, None), "{code}");
         }
-        for (code, headers, class, after, soon) in [
-            (429, &patient, ErrorClass::RateLimited, Some(7), false),
-            (503, &patient, ErrorClass::RateLimited, Some(7), false),
-            (429, &plain, ErrorClass::RateLimited, None, true),
-            (503, &plain, ErrorClass::Transient, None, true),
+        for (code, headers, class, after) in [
+            (429, &patient, ErrorClass::RateLimited, Some(7)),
+            (503, &patient, ErrorClass::RateLimited, Some(7)),
+            (429, &plain, ErrorClass::RateLimited, None),
+            (503, &plain, ErrorClass::Transient, None),
         ] {
-            let Verdict::Setback(Setback::Fail { error, soon: is_soon }) = verdict(code, headers) else {
-                panic!("{code}")
-            };
-            assert_eq!(
-                (error.class, error.retry_after, is_soon),
-                (class, after.map(Duration::from_secs), soon),
-                "{code}"
-            );
+            let Verdict::Setback(Setback::Fail(error)) = verdict(code, headers) else { panic!("{code}") };
+            assert_eq!((error.class, error.retry_after), (class, after.map(Duration::from_secs)), "{code}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use quillwork_app::ports::provider::ProviderError;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, redirect, retry};
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use crate::fetch::config::{FetchConfig, FetchConfigError};
 use crate::fetch::guard::{Guard, Lookup, Names, NotPublic, Reach, not_public};
 use crate::fetch::politeness::{Hosts, Turn};
 use crate::fetch::setback::Setback;
+use crate::http_client::HttpClient;
 
 const READ: &str = "text/html,application/xhtml+xml,text/markdown;q=0.9,text/plain;q=0.8";
 
@@ -21,9 +23,9 @@ pub(super) struct Web {
     pub(super) guard: Guard,
     hosts: Hosts,
     /// For [`Reach::Public`]. Two clients, since a client resolves names without knowing the port they are wanted for.
-    public: Client,
+    public: HttpClient,
     /// For [`Reach::Allowed`].
-    allowed: Client,
+    allowed: HttpClient,
 }
 
 impl Web {
@@ -43,10 +45,14 @@ impl Web {
         budget: &mut Budget,
         latest: Instant,
     ) -> Result<Answer, Setback> {
-        let client = match self.guard.check(url).map_err(Setback::Skip)? {
+        let client = match self.guard.check(url).map_err(Setback::Barred)? {
             Reach::Public => &self.public,
             Reach::Allowed => &self.allowed,
         };
+        // The page can be had, from another machine.
+        let client = client.at(url).map_err(|error| {
+            Setback::Fail(ProviderError::permanent(format!("{url} cannot be read: {error}")))
+        })?;
         let turn = self.hosts.turn(url.host_str().unwrap_or_default(), delay, latest).await?;
         let left = budget.left;
         let started = Instant::now();
@@ -58,25 +64,27 @@ impl Web {
     }
 }
 
-fn client(config: &FetchConfig, names: Names) -> Result<Client, FetchConfigError> {
+fn client(config: &FetchConfig, names: Names) -> Result<HttpClient, FetchConfigError> {
+    let user_agent = config.header()?;
     let headers = HeaderMap::from_iter([
         (ACCEPT, HeaderValue::from_static(READ)),
         (ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
     ]);
-    Client::builder()
-        .user_agent(config.header()?)
-        .default_headers(headers)
-        .dns_resolver(names)
-        // A proxy would resolve names by itself.
-        .no_proxy()
-        // Each hop is a request of its own here, with its own checks.
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .connect_timeout(config.connect_timeout)
-        .pool_max_idle_per_host(config.per_host)
-        .pool_idle_timeout(Duration::from_secs(30))
-        .build()
-        .map_err(FetchConfigError::Client)
+    HttpClient::new(|| {
+        Client::builder()
+            .user_agent(&user_agent)
+            .default_headers(headers.clone())
+            .dns_resolver(names.clone())
+            // A proxy would resolve names by itself.
+            .no_proxy()
+            // Each hop is a request of its own here, with its own checks.
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .connect_timeout(config.connect_timeout)
+            .pool_max_idle_per_host(config.per_host)
+            .pool_idle_timeout(Duration::from_secs(30))
+    })
+    .map_err(FetchConfigError::Client)
 }
 
 /// What a page has left of its time on the network.
@@ -120,10 +128,10 @@ impl Answer {
 /// What an error of the client means for the page.
 pub(super) fn broken(error: &reqwest::Error, url: &Url) -> Setback {
     if find::<NotPublic>(error).is_some() {
-        return Setback::Skip(not_public(url));
+        return Setback::Barred(not_public(url));
     }
     if error.is_timeout() {
-        return Setback::lasting(format!("{url} did not answer in time; it is slow, or not there"));
+        return Setback::passing(format!("{url} did not answer in time; it is slow, or not there"));
     }
     match find::<hyper::Error>(error) {
         Some(error) if error.is_parse_too_large() => {

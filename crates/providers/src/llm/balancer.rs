@@ -252,7 +252,7 @@ fn too_large(need: Need) -> ProviderError {
     ProviderError {
         class: ErrorClass::TooLarge,
         message: format!(
-            "the prompt has about {} tokens and its answer may have {}: more than the context_tokens of every language \
+            "the prompt has about {} tokens and its answer may have {}: more than the `context_tokens` of every language \
              model",
             need.prompt, need.answer
         ),

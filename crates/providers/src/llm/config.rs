@@ -60,12 +60,12 @@ pub struct Timeouts {
 /// Why an endpoint cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
+    /// The URL is not repeated: it may hold a key.
     #[error(
-        "language model {name}: {base_url:?} is not a base URL; write for example https://api.openai.com/v1"
+        "language model {0}: its `url` is not a base URL, without `?`; write for example https://api.openai.com/v1"
     )]
-    BaseUrl { name: String, base_url: String },
-    /// The URL is not repeated.
-    #[error("language model {0}: the base URL must not hold a user or password; set the key instead")]
+    BaseUrl(String),
+    #[error("language model {0}: its `url` must not hold a user or password; set the `key` instead")]
     Credentials(String),
     #[error("language model {0}: its key holds characters that a header cannot carry")]
     Key(String),

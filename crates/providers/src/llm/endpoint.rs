@@ -25,6 +25,7 @@ use super::rate_state::RateState;
 use super::refusal::Refusal;
 use super::stream::{self, Broken};
 use super::{anthropic, openai};
+use crate::http_client::{HttpClient, innermost};
 use crate::resilience::{Guard, Limits, ProviderMetrics, shortly, shown};
 
 /// Of an error's body.
@@ -43,7 +44,7 @@ pub(super) struct Endpoint {
     pub(super) config: EndpointConfig,
     pub(super) guard: Guard,
     pub(super) price: Option<Price>,
-    client: Client,
+    client: HttpClient,
     url: Url,
     headers: HeaderMap,
     metrics: ProviderMetrics,
@@ -76,16 +77,17 @@ impl Endpoint {
     ) -> Result<Self, InvalidEndpoint> {
         let url = url(&config)?;
         let headers = headers(&config)?;
-        let client = Client::builder()
-            .connect_timeout(config.timeouts.connect)
-            // A key goes to the address it was given for, and nowhere else.
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("quillwork/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| InvalidEndpoint::Client {
-                name: config.name.clone(),
-                reason: error.without_url().to_string(),
-            })?;
+        let builder = || {
+            Client::builder()
+                .connect_timeout(config.timeouts.connect)
+                // A key goes to the address it was given for, and nowhere else.
+                .redirect(redirect::Policy::none())
+                .user_agent(concat!("quillwork/", env!("CARGO_PKG_VERSION")))
+        };
+        let client = HttpClient::new(builder).map_err(|error| InvalidEndpoint::Client {
+            name: config.name.clone(),
+            reason: innermost(&error),
+        })?;
         let fingerprint = config.key.as_ref().map_or_else(String::new, |key| key.fingerprint());
         let limits = Limits {
             concurrency: config.concurrency,
@@ -125,7 +127,11 @@ impl Endpoint {
     async fn open(&self, request: Bytes) -> Result<Opened, ProviderError> {
         let start = Instant::now();
         let until = start + self.config.timeouts.first_token;
-        let sent = self.client.post(self.url.clone()).headers(self.headers.clone()).body(request).send();
+        let client = self.client.at(&self.url).map_err(|error| {
+            self.state().is_misconfigured = true;
+            ProviderError::permanent(format!("{self}: {error}"))
+        })?;
+        let sent = client.post(self.url.clone()).headers(self.headers.clone()).body(request).send();
         let response = match timeout_at(until, sent).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.broken(stream::broken(error))),
@@ -184,7 +190,7 @@ impl Endpoint {
                 endpoint = self.config.name,
                 counted = usage.input,
                 estimated = prompt_tokens,
-                "the model seems to have read a part of the prompt only: raise its context size, and set context_tokens"
+                "the model seems to have read a part of the prompt only: raise its context size, and set its `context_tokens`"
             );
         }
         Ok(Completion {
@@ -250,7 +256,7 @@ impl Endpoint {
         };
         let piece = piece.map_err(|_| {
             let said = Refusal::of_body(200, &HeaderMap::new(), &event, Utc::now()).message;
-            self.transient(&format!("it answered something that is not JSON ({said}); is base_url right?"))
+            self.transient(&format!("it answered something that is not JSON ({said}); is its `url` right?"))
         })?;
         match &piece.error {
             Some(error) => Err(self.refused(&Refusal::of_value(error), None)),
@@ -307,12 +313,12 @@ impl Endpoint {
 
     fn silent_at_first(&self) -> ProviderError {
         let time = shown(self.config.timeouts.first_token);
-        self.transient(&format!("no text came within {time} (its first_token timeout)"))
+        self.transient(&format!("no text came within {time} (its `first_token_timeout`)"))
     }
 
     fn silent_in_between(&self) -> ProviderError {
         let time = shown(self.config.timeouts.idle);
-        self.transient(&format!("it fell silent for {time} in the middle of its answer (its idle timeout)"))
+        self.transient(&format!("it fell silent for {time} in the middle of its answer (its `idle_timeout`)"))
     }
 
     fn transient(&self, reason: &str) -> ProviderError {
@@ -347,7 +353,7 @@ fn url(config: &EndpointConfig) -> Result<Url, InvalidEndpoint> {
             Ok(url)
         }
         None if config.base_url.contains('@') => Err(InvalidEndpoint::Credentials(name)),
-        None => Err(InvalidEndpoint::BaseUrl { name, base_url: config.base_url.clone() }),
+        None => Err(InvalidEndpoint::BaseUrl(name)),
     }
 }
 

@@ -104,9 +104,9 @@ impl Refusal {
     /// What an operator can do about it.
     pub(super) fn hint(&self, class: ErrorClass) -> &'static str {
         match self.status {
-            Some(300..=399) => "; it redirects: set base_url to where it points",
+            Some(300..=399) => "; it redirects: set its `url` to where it points",
             Some(401 | 403) => "; check its key and what the key may do",
-            Some(404 | 405) => "; check base_url and the name of the model",
+            Some(404 | 405) => "; check its `url` and the name of its model",
             Some(_) | None if class == ErrorClass::Quota => {
                 "; the account's money or allowance is used up: raise it, or wait for the next period"
             }

@@ -37,14 +37,14 @@ pub(super) struct Refusal<'a> {
 impl Refusal<'_> {
     pub(super) fn into_error(self, service: &str, secret: &Secret, now: SystemTime) -> ProviderError {
         let retry_after = self.retry_after(now);
-        let (told, words) = self.told();
+        let (told, words) = self.told(secret);
         let class = told.unwrap_or_else(|| self.class(retry_after.is_some()));
         let mut message = format!("{service} answered {}", self.status);
         if self.status.is_redirection() {
             message.push_str("; redirects are not followed: configure the address where it is");
         }
         if let Some(words) = words {
-            message = format!("{message}: {}", secret.redact(&words));
+            message = format!("{message}: {words}");
         }
         ProviderError { class, message, retry_after }
     }
@@ -71,7 +71,7 @@ impl Refusal<'_> {
     }
 
     /// What `{"error": {"class": …, "message": …}}` says, or the problem of a `application/problem+json`.
-    fn told(&self) -> (Option<ErrorClass>, Option<String>) {
+    fn told(&self, secret: &Secret) -> (Option<ErrorClass>, Option<String>) {
         let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if kind != "application/json" && kind != "application/problem+json" {
@@ -82,7 +82,9 @@ impl Refusal<'_> {
         let class = error["class"].as_str();
         let class = CLASSES.into_iter().find(|allowed| Some(allowed.as_str()) == class);
         let words = [&error["message"], error, &body["detail"], &body["title"]];
-        (class, words.into_iter().find_map(Value::as_str).map(tidy).filter(|words| !words.is_empty()))
+        // Before it is cut: half a secret is too much.
+        let words = words.into_iter().find_map(Value::as_str).map(|words| tidy(&secret.redact(words)));
+        (class, words.filter(|words| !words.is_empty()))
     }
 }
 
@@ -202,5 +204,11 @@ mod tests {
         let error = error(500, &[("content-type", "application/json")], &body);
         assert!(error.message.chars().count() < MAX_MESSAGE_CHARS + 60, "{}", error.message);
         assert!(error.message.ends_with('…'));
+        for n in MAX_MESSAGE_CHARS - 16..MAX_MESSAGE_CHARS {
+            let words = format!("{} the whole secret", "x".repeat(n - 1));
+            let body = format!(r#"{{"error":{{"message":"{words}"}}}}"#);
+            let error = self::error(500, &[("content-type", "application/json")], &body);
+            assert!(!error.message.contains(" the"), "{}", error.message);
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::breaker::{Breaker, Entry, Outcome, Policy};
 use super::{Limits, shown};
 
 /// A peer that asks to be left alone for longer is asked again after this time.
-const MAX_PAUSE: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(24 * 3_600);
 
 /// A call that fell to its job's deadline counts as a failure if it had at least this long.
 const HANGS_AFTER: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Entry};
-use super::gate::{Gate, Refusal};
+use super::gate::{Gate, MAX_PAUSE, Refusal};
 use super::metrics::{Counted, ProviderMetrics};
 use super::{Limits, shortly, shown};
 
@@ -264,6 +264,10 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn settle<T>(mut self, done: Result<T, ProviderError>) -> Result<T, ProviderError> {
         self.is_settled = true;
+        let done = done.map_err(|error| {
+            let retry_after = error.retry_after.map(|wait| wait.min(MAX_PAUSE));
+            ProviderError { retry_after, ..error }
+        });
         let (guard, elapsed) = (self.guard, self.start.elapsed());
         let error = done.as_ref().err();
         let was_tripped = {

@@ -153,7 +153,7 @@ impl Search for Brave {
             ("offset", "0"),
             ("result_filter", "web"),
         ]);
-        let request = self.http.client.get(url);
+        let request = self.http.get(url)?;
         let request = request.header(ACCEPT, "application/json").header(KEY, self.header.clone());
         let reply = self.http.send(request, call).await?;
         if !reply.status.is_success() {

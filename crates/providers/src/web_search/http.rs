@@ -1,6 +1,5 @@
 //! Requests to the address that the operator gave, and what their failures mean.
 
-use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +10,7 @@ use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
 use serde_json::Value;
 
+use crate::http_client::{HttpClient, innermost};
 use crate::secret::Secret;
 use crate::web_search::InvalidSettings;
 
@@ -24,7 +24,7 @@ const MAX_EXCERPT_CHARS: usize = 200;
 
 /// The client of one provider.
 pub(super) struct Http {
-    pub(super) client: Client,
+    client: HttpClient,
     /// For errors: `Brave Search at api.search.brave.com`.
     label: String,
     timeout: Duration,
@@ -39,15 +39,15 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
 }
 
-/// The address in the settings.
+/// The address in the settings. What is wrong is not repeated: it may hold a password or a key.
 pub(super) fn base_url(text: &str) -> Result<Url, InvalidSettings> {
-    let wrong = |what: &str| InvalidSettings(format!("base_url {text:?} {what}"));
-    let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
+    let url = Url::parse(text).map_err(|error| InvalidSettings(format!("`url` is not a URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(wrong("is not an address of HTTP: it begins with http:// or https://"));
+        let wrong = "`url` is not an address of HTTP: it begins with http:// or https://";
+        return Err(InvalidSettings(wrong.to_owned()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(InvalidSettings("base_url must not hold a user or a password".to_owned()));
+        return Err(InvalidSettings("`url` must not hold a user or a password".to_owned()));
     }
     Ok(url)
 }
@@ -66,13 +66,15 @@ impl Http {
         user_agent: &str,
         timeout: Duration,
     ) -> Result<Self, InvalidSettings> {
-        let client = Client::builder()
-            .user_agent(user_agent)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(timeout)
-            // The key goes to the host that the operator named, and to no other.
-            .redirect(redirect::Policy::none())
-            .build()
+        let builder = || {
+            Client::builder()
+                .user_agent(user_agent)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(timeout)
+                // The key goes to the host that the operator named, and to no other.
+                .redirect(redirect::Policy::none())
+        };
+        let client = HttpClient::new(builder)
             .map_err(|error| InvalidSettings(format!("{provider} cannot be used: {}", innermost(&error))))?;
         Ok(Self { client, label: format!("{provider} at {}", authority(base)), timeout, key: None })
     }
@@ -96,6 +98,15 @@ impl Http {
         self.excerpt(&String::from_utf8_lossy(&reply.body))
     }
 
+    /// A request to `url`, not sent yet.
+    pub(super) fn get(&self, url: Url) -> Result<RequestBuilder, ProviderError> {
+        let client = self
+            .client
+            .at(&url)
+            .map_err(|error| ProviderError::permanent(format!("{} cannot be asked: {error}", self.label)))?;
+        Ok(client.get(url))
+    }
+
     /// Sends the request and reads the answer, whatever its status.
     pub(super) async fn send(&self, request: RequestBuilder, call: &Call) -> Result<Reply, ProviderError> {
         let what = format!("the search by {}", self.label);
@@ -106,7 +117,7 @@ impl Http {
             while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {
                 if body.len() + chunk.len() > MAX_BODY_BYTES {
                     return Err(ProviderError::permanent(format!(
-                        "{} sent more than {MAX_BODY_BYTES} bytes, which is no list of results; check base_url",
+                        "{} sent more than {MAX_BODY_BYTES} bytes, which is no list of results; check its `url`",
                         self.label
                     )));
                 }
@@ -129,7 +140,7 @@ impl Http {
                 ))
             } else {
                 ProviderError::permanent(format!(
-                    "{} did not answer with JSON but with {:?}; check base_url",
+                    "{} did not answer with JSON but with {:?}; check its `url`",
                     self.label,
                     self.body(reply)
                 ))
@@ -156,7 +167,7 @@ impl Http {
         if status.is_redirection() {
             let to = self.excerpt(reply.header(LOCATION.as_str()).unwrap_or("nowhere"));
             let what =
-                format!("sends elsewhere ({status}, to {to:?}), which is not followed; check base_url");
+                format!("sends elsewhere ({status}, to {to:?}), which is not followed; check its `url`");
             return self.error(ErrorClass::Permanent, &what, None);
         }
         let class = match status.as_u16() {
@@ -202,13 +213,4 @@ impl Reply {
         let until = httpdate::parse_http_date(text).ok()?;
         Some(until.duration_since(SystemTime::now()).unwrap_or_default())
     }
-}
-
-/// The reason at the bottom: what stands above it says only that something failed.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut reason = error.source();
-    while let Some(deeper) = reason.and_then(std::error::Error::source) {
-        reason = Some(deeper);
-    }
-    reason.map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -92,7 +92,7 @@ impl Searxng {
     async fn page(&self, topic: &str, page: usize, call: &Call) -> Result<Value, ProviderError> {
         let mut url = self.search.clone();
         url.query_pairs_mut().extend_pairs([("q", topic), ("pageno", &page.to_string())]);
-        let reply = self.http.send(self.http.client.get(url), call).await?;
+        let reply = self.http.send(self.http.get(url)?, call).await?;
         if reply.status == StatusCode::FORBIDDEN {
             let hint = "answered 403 Forbidden: most likely JSON is not enabled; add \"json\" to search.formats in its \
                         settings.yml";
@@ -103,7 +103,7 @@ impl Searxng {
         }
         let body = self.http.json(&reply)?;
         if !body["results"].is_array() {
-            let what = "answered with JSON that is no list of results; check base_url";
+            let what = "answered with JSON that is no list of results; check its `url`";
             return Err(self.http.error(ErrorClass::Permanent, what, None));
         }
         Ok(body)

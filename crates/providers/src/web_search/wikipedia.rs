@@ -72,7 +72,7 @@ impl Wikipedia {
         let is_header = contact.chars().all(|c| c == ' ' || c.is_ascii_graphic());
         if !is_header || !(contact.contains('@') || contact.contains("://")) {
             return Err(InvalidSettings(
-                "contact must be an e-mail address or a URL: Wikipedia refuses who cannot be reached"
+                "`fetch.contact` must be an e-mail address or a URL: Wikipedia refuses who cannot be reached"
                     .to_owned(),
             ));
         }
@@ -80,7 +80,7 @@ impl Wikipedia {
         if config.language.is_empty() || !config.language.chars().all(is_language) {
             let language = &config.language;
             return Err(InvalidSettings(format!(
-                "language {language:?} is not one like \"en\" or \"simple\""
+                "`language` {language:?} is not one like \"en\" or \"simple\""
             )));
         }
         let default = format!("https://{}.wikipedia.org/w/api.php", config.language);
@@ -131,7 +131,7 @@ impl Wikipedia {
                 StatusCode::FORBIDDEN => Err(self.http.error(
                     ErrorClass::Permanent,
                     &format!(
-                        "refuses to be asked by us ({}): {}; check that contact says who you are",
+                        "refuses to be asked by us ({}): {}; check that `fetch.contact` says who you are",
                         reply.status,
                         self.http.body(reply)
                     ),
@@ -166,7 +166,7 @@ impl Search for Wikipedia {
         _progress: &dyn Progress,
     ) -> Result<Findings, ProviderError> {
         let turn = call.limit("waiting for Wikipedia", async { Ok(self.turn.lock().await) }).await?;
-        let reply = self.http.send(self.http.client.get(self.url(query)), call).await?;
+        let reply = self.http.send(self.http.get(self.url(query))?, call).await?;
         drop(turn);
         let body = self.http.json(&reply);
         self.check(&reply, &body)?;

@@ -263,7 +263,7 @@ async fn errors_of_all_providers() {
             status(404, r#"{"error":{"message":"model not found"}}"#),
             Permanent,
             None,
-            "check base_url and the name of the model",
+            "check its `url` and the name of its model",
         ),
         (
             openai(),
@@ -344,7 +344,7 @@ async fn errors_of_all_providers() {
             answer("text/html", "<html>Sign in</html>"),
             Transient,
             None,
-            "not JSON (Sign in); is base_url right?",
+            "not JSON (Sign in); is its `url` right?",
         ),
         (openai(), answer(stream, "data: {oops\n\n"), Transient, None, "not JSON"),
         (openai(), answer(stream, ""), Transient, None, "ended before the answer did"),

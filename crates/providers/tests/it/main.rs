@@ -15,6 +15,7 @@ mod index;
 mod library;
 mod llm;
 mod log;
+mod no_certificates;
 mod properties;
 mod rate_limiter;
 mod redis_away;

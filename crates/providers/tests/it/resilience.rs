@@ -255,6 +255,24 @@ impl Search for Flaky {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_for_longer_than_a_day() {
+    let day = Some(secs(86_400));
+    for class in [ErrorClass::RateLimited, ErrorClass::Quota, ErrorClass::Transient, ErrorClass::Permanent] {
+        for (wish, granted) in [(secs(u64::MAX), day), (secs(86_401), day), (secs(7), Some(secs(7)))] {
+            let asks = || async { fails(class, Some(wish)) };
+            let errors = [
+                guard(Limits::new(1)).call(&call(), asks).await.unwrap_err(),
+                guard(Limits::new(1)).once(&call(), asks()).await.unwrap_err(),
+                guard(Limits::new(1)).call_host("h", &call(), asks).await.unwrap_err(),
+            ];
+            for error in errors {
+                assert_eq!(error.retry_after, granted, "{class}, {wish:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_gone_at_once_is_not_seen_outside() {
     let search = GuardedSearch::new(Arc::new(Flaky(AtomicUsize::new(0))), guard(Limits::search()));
     let query = Query { topic: "leases".into(), max_sources: 1, max_passages: 1 };

@@ -94,7 +94,7 @@ fn common_failures() -> Vec<Failure> {
         Failure::new(text(402, "pay"), Quota, None, "402"),
         Failure::new(text(404, "no such page"), Permanent, None, "no such page"),
         Failure::new(text(400, ""), Permanent, None, "400"),
-        Failure::new(text(200, "<html>Welcome</html>"), Permanent, None, "base_url"),
+        Failure::new(text(200, "<html>Welcome</html>"), Permanent, None, "check its `url`"),
         Failure::new(
             ResponseTemplate::new(200).set_body_raw("{\"results\": [", "application/json"),
             Transient,

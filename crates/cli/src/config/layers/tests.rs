@@ -135,6 +135,12 @@ fn a_password_is_not_shown() {
         ("postgres://u@h/d", "postgres://u@h/d"),
         ("postgres://h/d?user=a&password=secret&x=1", "postgres://h/d?user=a&password=***&x=1"),
         ("postgres://u:s@h/d?sslpassword=secret", "postgres://u:***@h/d?sslpassword=***"),
+        ("https://h/s?q=a&key=secret&n=1", "https://h/s?q=a&key=***&n=1"),
+        ("https://h/?token=secret&api_key=secret", "https://h/?token=***&api_key=***"),
+        ("https://h/?apikey=secret&access_token=secret=", "https://h/?apikey=***&access_token=***"),
+        ("https://h?X-Amz-Signature=secret&sig=secret", "https://h?X-Amz-Signature=***&sig=***"),
+        ("https://h?client_secret=secret&AUTH=secret", "https://h?client_secret=***&AUTH=***"),
+        ("https://h/token?format=json", "https://h/token?format=json"),
         ("info,quillwork_api=debug", "info,quillwork_api=debug"),
     ] {
         assert_eq!(show_value(&Value::String(url.to_owned())).as_str(), Some(shown));

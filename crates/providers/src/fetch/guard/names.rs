@@ -23,6 +23,7 @@ pub fn system_lookup() -> Lookup {
 }
 
 /// Resolves names for a client. The client connects to what it is given here, and to nothing else.
+#[derive(Clone)]
 pub(in crate::fetch) struct Names {
     pub(in crate::fetch) lookup: Lookup,
     pub(in crate::fetch) reach: Reach,

@@ -81,6 +81,7 @@ async fn a_completion_from_the_cache_costs_nothing() {
     assert_eq!(whole, ["one two three"]);
     assert_eq!((again.text, again.model, again.finish), (first.text, first.model, Finish::Stop));
     assert_eq!((again.cost_micros, again.usage), (0, TokenUsage::default()));
+    assert_eq!((first.from_cache, again.from_cache), (false, true));
     assert!(
         again.choice.contains("from the cache") && again.choice.contains("the only one"),
         "{}",
@@ -146,10 +147,12 @@ async fn those_who_waited_for_another_pay_nothing() {
     outside.entered().await;
     let followers = [asking(), asking()];
     outside.let_go(1);
-    assert_eq!(leader.await.unwrap().0.cost_micros, 1_234);
+    let (paid, _) = leader.await.unwrap();
+    assert_eq!((paid.cost_micros, paid.from_cache), (1_234, false));
     for follower in followers {
         let (completion, pieces) = follower.await.unwrap();
         assert_eq!((completion.cost_micros, pieces), (0, vec!["one two three".to_owned()]));
+        assert!(completion.from_cache);
     }
     assert_eq!(outside.calls(), 1);
 }

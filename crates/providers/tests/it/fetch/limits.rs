@@ -80,7 +80,7 @@ async fn a_body_that_is_cut_may_be_whole_later() {
     ] {
         let site = site(Reply::Bytes(reply)).await;
         let error = fetch(&site, "/").await.unwrap_err();
-        assert_eq!((error.class, site.paths().len()), (ErrorClass::Transient, 3), "{name}: {error}");
+        assert_eq!((error.class, site.paths().len()), (ErrorClass::Transient, 1), "{name}: {error}");
         assert!(error.message.contains(&site.url("/")), "{name}: {error}");
     }
 }

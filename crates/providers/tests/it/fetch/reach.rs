@@ -80,8 +80,11 @@ async fn a_name_is_checked_when_it_is_used() {
         let (lookup, asked) = answering(answers);
         let config = FetchConfig { extra_ports: vec![site.port()], ..FetchConfig::default() };
         let fetcher = WebFetcher::with_lookup(config, lookup).unwrap();
-        let reason =
-            skipped(fetcher.fetch(&format!("http://rebind.example:{}/", site.port()), &call()).await);
+        let url = format!("http://rebind.example:{}/", site.port());
+        for _ in 1..answers.len() {
+            assert_eq!(fetcher.fetch(&url, &call()).await.unwrap_err().class, ErrorClass::Transient);
+        }
+        let reason = skipped(fetcher.fetch(&url, &call()).await);
         assert!(reason.contains("rebind.example") && reason.contains("not on a public address"), "{reason}");
         let addresses = answers.iter().flat_map(|line| line.iter());
         assert!(addresses.into_iter().all(|ip| !reason.contains(ip)), "it does not tell where: {reason}");
@@ -130,7 +133,7 @@ async fn a_name_that_is_not_found_may_be_found_later() {
     let (lookup, asked) = answering(&[&[]]);
     let fetcher = WebFetcher::with_lookup(config(&[]), lookup).unwrap();
     let error = fetcher.fetch("http://nowhere.example/", &call()).await.unwrap_err();
-    assert_eq!((error.class, asked.load(Ordering::SeqCst)), (ErrorClass::Transient, 3));
+    assert_eq!((error.class, asked.load(Ordering::SeqCst)), (ErrorClass::Transient, 1));
     assert!(
         error.message.contains("http://nowhere.example/") && error.message.contains("no such host"),
         "{error}"
@@ -164,6 +167,27 @@ async fn a_proxy_of_the_environment_is_not_used() {
     let output = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success() && output.contains("1 passed"), "{output}");
     assert_eq!(proxy.requests().len(), 0);
+}
+
+#[test]
+fn who_may_be_reached_and_how_much_is_read_decides_the_answer() {
+    let scope = |hosts: &[&str], ports: &[u16], max_bytes: usize| {
+        let allow_private_hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+        let extra_ports = ports.to_vec();
+        let config = FetchConfig { allow_private_hosts, extra_ports, max_bytes, ..FetchConfig::default() };
+        WebFetcher::new(config).unwrap().scope()
+    };
+    let (hosts, ports) = (["wiki.intranet:80", "10.0.0.1:8080"], [8443, 8080]);
+    let all = scope(&hosts, &ports, 1_000);
+    assert_eq!(all, scope(&["10.0.0.1:8080", "wiki.intranet:80"], &[8080, 8443, 8080], 1_000));
+    for other in [
+        scope(&[], &ports, 1_000),
+        scope(&hosts[..1], &ports, 1_000),
+        scope(&hosts, &ports[..1], 1_000),
+        scope(&hosts, &ports, 1_001),
+    ] {
+        assert_ne!(all, other);
+    }
 }
 
 #[tokio::test]

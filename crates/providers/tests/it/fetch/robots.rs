@@ -50,6 +50,14 @@ async fn rules_are_obeyed() {
     }
 }
 
+/// What becomes of a page.
+#[derive(PartialEq)]
+enum Outcome {
+    Read,
+    Skipped,
+    Later,
+}
+
 #[tokio::test]
 async fn a_site_without_rules_is_open_and_one_that_fails_is_closed() {
     let endless = Reply::Endless(
@@ -57,26 +65,46 @@ async fn a_site_without_rules_is_open_and_one_that_fails_is_closed() {
         b"disallow: /b-and-on-it-goes\n".repeat(1_000),
     );
     let anchors = "user-agent: *\n".to_owned() + &"disallow: /x$\n".repeat(1_001);
-    for (reply, open) in [
-        (Reply::Bytes(answer("404 Not Found", "", b"disallow: /")), true),
-        (Reply::Bytes(answer("403 Forbidden", "", b"")), true),
-        (Reply::Bytes(answer("410 Gone", "", b"")), true),
-        (Reply::Bytes(redirect("/robots.txt")), true),
-        (Reply::Bytes(redirect("http://[")), true),
-        (Reply::Bytes(answer("500 Internal Server Error", "", b"")), false),
-        (Reply::Bytes(answer("503 Service Unavailable", "retry-after: 1\r\n", b"")), false),
-        (Reply::Bytes(answer("429 Too Many Requests", "", b"")), false),
-        (Reply::Bytes(redirect("http://169.254.169.254/robots.txt")), false),
-        (Reply::Bytes(b"nonsense\r\n\r\n".to_vec()), false),
-        (rules(&anchors), false),
-        (endless, false),
+    for (reply, outcome) in [
+        (Reply::Bytes(answer("404 Not Found", "", b"disallow: /")), Outcome::Read),
+        (Reply::Bytes(answer("403 Forbidden", "", b"")), Outcome::Read),
+        (Reply::Bytes(answer("410 Gone", "", b"")), Outcome::Read),
+        (Reply::Bytes(redirect("/robots.txt")), Outcome::Read),
+        (Reply::Bytes(redirect("http://[")), Outcome::Read),
+        (Reply::Bytes(answer("500 Internal Server Error", "", b"")), Outcome::Later),
+        (Reply::Bytes(answer("503 Service Unavailable", "retry-after: 1\r\n", b"")), Outcome::Later),
+        (Reply::Bytes(answer("429 Too Many Requests", "", b"")), Outcome::Later),
+        (Reply::Bytes(redirect("http://169.254.169.254/robots.txt")), Outcome::Skipped),
+        (Reply::Bytes(b"nonsense\r\n\r\n".to_vec()), Outcome::Later),
+        (rules(&anchors), Outcome::Later),
+        (endless, Outcome::Skipped),
     ] {
         let shown = format!("{reply:?}").chars().take(100).collect::<String>();
         let site = site(reply).await;
         let fetched = fetch(&site, "/a").await;
-        assert!(fetched.is_ok(), "{shown}: {fetched:?}");
-        assert_eq!(site.paths().len(), usize::from(open), "{shown}: {fetched:?}");
+        match outcome {
+            Outcome::Read => drop(page(fetched)),
+            Outcome::Skipped => drop(skipped(fetched)),
+            Outcome::Later => {
+                let error = fetched.unwrap_err();
+                assert_eq!(error.class, ErrorClass::RateLimited, "{shown}: {error}");
+                let left = error.retry_after.unwrap().as_secs();
+                assert!((540..=600).contains(&left), "{shown}: {left} s are left of ten minutes");
+            }
+        }
+        assert_eq!(site.paths().len(), usize::from(outcome == Outcome::Read), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_site_that_failed_to_tell_its_rules_is_asked_for_them_once() {
+    let site = site(Reply::Bytes(answer("500 Internal Server Error", "", b""))).await;
+    let fetcher = fetcher(&site);
+    for path in ["/a", "/b", "/a"] {
+        let error = fetcher.fetch(&site.url(path), &call()).await.unwrap_err();
+        assert!(error.message.contains(&site.url(path)) && error.message.contains("status 500"), "{error}");
+    }
+    assert_eq!(site.requests().len(), 1);
 }
 
 #[tokio::test]

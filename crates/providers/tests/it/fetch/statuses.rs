@@ -1,10 +1,21 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use quillwork_app::ports::fetch::Fetch as _;
 use quillwork_domain::job::ErrorClass;
+use quillwork_providers::rate_limit::memory::MemoryLimiter;
+use quillwork_providers::resilience::{Guard, GuardedFetch, Limits, ProviderMetrics};
 
 use crate::fetch::site::{Reply, Site, answer, html, not_found};
-use crate::fetch::{fetch, page, skipped};
+use crate::fetch::{call, fetch, fetcher, page, skipped};
+
+/// As pages are read outside of tests.
+fn guarded(site: &Site) -> GuardedFetch {
+    let limiter = Arc::new(MemoryLimiter::default());
+    let guard = Guard::new("fetch", Limits::fetch(), limiter, ProviderMetrics::default());
+    GuardedFetch::new(Arc::new(fetcher(site)), guard)
+}
 
 #[tokio::test]
 async fn a_page_that_cannot_be_had_is_skipped_after_one_request() {
@@ -44,17 +55,17 @@ async fn a_server_that_asks_for_patience_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_is_asked_three_times() {
-    for (status, class) in [
-        ("500 Internal Server Error", ErrorClass::Transient),
-        ("502 Bad Gateway", ErrorClass::Transient),
-        ("503 Service Unavailable", ErrorClass::Transient),
-        ("408 Request Timeout", ErrorClass::Transient),
-        ("429 Too Many Requests", ErrorClass::RateLimited),
+async fn a_server_that_fails_is_asked_three_times_in_all() {
+    for (status, class, times) in [
+        ("500 Internal Server Error", ErrorClass::Transient, 3),
+        ("502 Bad Gateway", ErrorClass::Transient, 3),
+        ("503 Service Unavailable", ErrorClass::Transient, 3),
+        ("408 Request Timeout", ErrorClass::Transient, 3),
+        ("429 Too Many Requests", ErrorClass::RateLimited, 1),
     ] {
         let site = Site::of(answer(status, "", b"")).await;
-        let error = fetch(&site, "/").await.unwrap_err();
-        assert_eq!((error.class, error.retry_after, site.paths().len()), (class, None, 3), "{status}");
+        let error = guarded(&site).fetch(&site.url("/"), &call()).await.unwrap_err();
+        assert_eq!((error.class, error.retry_after, site.paths().len()), (class, None, times), "{status}");
     }
 }
 
@@ -73,6 +84,9 @@ async fn a_server_that_recovers_is_read() {
         })
     })
     .await;
-    assert_eq!(page(fetch(&site, "/").await).passages[0].text, "One two three four five.");
+    assert_eq!(
+        page(guarded(&site).fetch(&site.url("/"), &call()).await).passages[0].text,
+        "One two three four five."
+    );
     assert_eq!(site.paths().len(), 3);
 }

@@ -41,6 +41,7 @@ async fn what_cannot_be_an_endpoint() {
         (vec![valid(), valid()], "m stands twice"),
         (vec![at("api.openai.com/v1")], "is not a base URL"),
         (vec![at("ftp://h/v1")], "is not a base URL"),
+        (vec![at("http://h/v1?key=hunter2")], "is not a base URL"),
         (vec![at("http://user:hunter2@h/v1")], "must not hold a user or password"),
         (vec![at("user:hunter2@h/v1")], "must not hold a user or password"),
         (

@@ -136,11 +136,16 @@ fn who_cannot_be_reached_is_refused() {
         let config = WikipediaConfig { language: language.into(), ..WikipediaConfig::new("a@b.example") };
         assert!(refused(config).contains("language"), "{language:?}");
     }
-    for base_url in ["wiki", "ftp://wiki.example", "https://me:secret@wiki.example/"] {
+    for base_url in [
+        "wiki secret",
+        "ftp://me:secret@wiki.example",
+        "https://wiki.example:secret/?key=secret",
+        "https://me:secret@wiki.example/",
+    ] {
         let config =
             WikipediaConfig { base_url: Some(base_url.into()), ..WikipediaConfig::new("a@b.example") };
         let error = refused(config);
-        assert!(error.contains("base_url") && !error.contains("secret"), "{error}");
+        assert!(error.contains("`url`") && !error.contains("secret"), "{error}");
     }
 }
 

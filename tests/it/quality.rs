@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 fn server(dir: &Path) -> Server {
     let config = dir.join("quillwork.toml");
-    let pipeline = "[pipelines.judged]\nstages = [\"research\", \"generation\", \"quality\", \"seo\"]\n";
-    fs::write(&config, pipeline).unwrap();
+    let pipelines = "[pipelines.judged]\nstages = [\"research\", \"generation\", \"quality\", \"seo\"]\n\n\
+        [pipelines.empty]\nstages = [\"echo\", \"quality\", \"seo\"]\n";
+    fs::write(&config, pipelines).unwrap();
     Server::start(dir, &["--config", config.to_str().unwrap()])
 }
 
@@ -65,6 +66,29 @@ async fn an_article_that_does_not_pass_goes_back_or_fails() {
     let error = reworked["error"]["message"].as_str().unwrap();
     assert!(error.contains("draft 3 of the article does not pass"), "{error}");
     assert_eq!(count(&server, &id, "StagesReopened").await, 2);
+
+    // A retry grants as many rounds again.
+    let retried: Value = server.post(&format!("/v1/jobs/{id}/retry"), json!({})).await.json().await.unwrap();
+    server.get(&format!("/v1/jobs/{id}?min_position={}", retried["position"])).await;
+    let failed = server.ended(&id).await;
+    let error = failed["error"]["message"].as_str().unwrap();
+    assert!(error.contains("draft 5 of the article does not pass"), "{error}");
+    assert_eq!(count(&server, &id, "StagesReopened").await, 4);
+}
+
+#[tokio::test]
+async fn where_there_is_no_article_a_report_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let without = |settings: Value| json!({"topic": "tea", "pipeline": "empty", "settings": settings});
+    let id = server.submit(without(json!({}))).await;
+    assert_eq!(server.ended(&id).await["status"], "completed");
+    let events = server.get(&format!("/v1/jobs/{id}/events")).await.to_string();
+    assert_eq!(events.matches("no stage before this one has produced an article").count(), 2, "{events}");
+
+    let id = server.submit(without(json!({"quality": {"gate": "fail"}}))).await;
+    let failed = server.ended(&id).await;
+    assert_eq!((&failed["status"], &failed["error"]["stage"]), (&json!("failed"), &json!("quality")));
 }
 
 async fn count(server: &Server, id: &str, kind: &str) -> usize {

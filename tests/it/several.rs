@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use quillwork_app::engine::EngineConfig;
 use quillwork_app::ports::store::LogWriter;
-use quillwork_domain::job::Phase;
+use quillwork_domain::job::{Budget, JobSubmitted, Phase};
 use quillwork_tests::counting::{Calls, Counting};
-use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, job, job_of, n_running, runs};
+use quillwork_tests::stack::{Deed, Ground, Handlers, Stack, caller, job, job_of, n_running, runs};
 use quillwork_worker::stage::StageError;
 use tokio::sync::watch;
 
@@ -119,4 +119,26 @@ async fn a_final_failure_ends_what_runs_in_another_process() {
     assert!(left.reader.tasks(None, 10).await.unwrap().is_empty());
     left.stop().await;
     right.stop().await;
+}
+
+/// What one process has set, another one does not take for set because it was so once.
+#[tokio::test]
+async fn what_a_client_is_told_is_so_in_the_log() {
+    let ground = Ground::postgres();
+    let (api, _) = start(&ground, Handlers::default()).await;
+    let (worker, _) = start(&ground, Handlers::default().with("hangs", 1, |_| Deed::Hang)).await;
+    let budget = Some(Budget { max_cost_micros: 100 });
+    let id = api.submit(JobSubmitted { budget, ..job(&["hangs"]) }).await.unwrap().job;
+    // From here on, the one that runs it knows the job.
+    worker.job_when(id, runs).await;
+    let raised = api.engine.set_budget(caller(), id, 200).await.unwrap();
+    let lowered = worker.engine.set_budget(caller(), id, 100).await.unwrap();
+    assert!(lowered.position > raised.position && lowered.version > raised.version);
+    assert_eq!(worker.job(id).await.budget, Some(100));
+    // It is so already, and is told of as it is.
+    let again = worker.engine.set_budget(caller(), id, 100).await.unwrap();
+    assert_eq!((again.position, again.version), (lowered.position, lowered.version));
+    api.engine.cancel(caller(), id, None).await.unwrap();
+    worker.stop().await;
+    api.stop().await;
 }

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub(crate) use content::{Content, ContentPage, ContentQuery, NewRating, NewViews, Noted};
-pub(crate) use money::{Cost, JobCost, Pause, SetBudget, Usage, UsagePage, UsageQuery};
+pub(crate) use money::{Cost, CostQuery, JobCost, Pause, SetBudget, Usage, UsagePage, UsageQuery};
 pub(crate) use params::{
     CallerHeaders, EventsQuery, JobPath, ListQuery, MinPosition, QueuePath, Resume, ShowQuery,
 };

@@ -25,6 +25,35 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
+/// False for a text in a script that sets no spaces between its words, as Chinese, Japanese and Thai do: its runs of
+/// letters are whole clauses. A text with both is what most of its runs are.
+pub fn has_spaces(text: &str) -> bool {
+    let (mut n_runs, mut n_clauses) = (0usize, 0usize);
+    for run in words(text) {
+        n_runs += 1;
+        n_clauses += usize::from(run.contains(is_unspaced));
+    }
+    n_clauses * 2 < n_runs.max(1)
+}
+
+/// A letter of Thai, Lao, Burmese, Khmer, Japanese or Chinese. Korean has spaces.
+fn is_unspaced(c: char) -> bool {
+    matches!(
+        c,
+        '\u{0e01}'..='\u{0eff}'
+            | '\u{1000}'..='\u{109f}'
+            | '\u{1780}'..='\u{17ff}'
+            | '\u{3005}'..='\u{3007}'
+            | '\u{3040}'..='\u{30ff}'
+            | '\u{31f0}'..='\u{31ff}'
+            | '\u{3400}'..='\u{4dbf}'
+            | '\u{4e00}'..='\u{9fff}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{ff66}'..='\u{ff9f}'
+            | '\u{20000}'..='\u{3ffff}'
+    )
+}
+
 fn term(stemmer: &Stemmer, word: &str) -> Option<String> {
     if word.len() >= LONGEST_WORD {
         return None;
@@ -105,6 +134,23 @@ mod tests {
         assert_eq!(vocabulary.number("The lease, leases and tasks"), [0, 0, 1]);
         assert_eq!(vocabulary.number("Task of a LEASE without end"), [1, 0, 2, 3]);
         assert_eq!(terms("Task of a LEASE without end"), ["task", "leas", "without", "end"]);
+    }
+
+    #[test]
+    fn some_scripts_set_no_spaces() {
+        for (text, expected) in [
+            ("", true),
+            ("A cache stores responses.", true),
+            ("The word 缓存 means cache.", true),
+            ("Кэш хранит ответы; Ein Cache speichert.", true),
+            ("캐시는 응답을 저장한다.", true),
+            ("缓存存储响应，并用它们回答以后的请求。", false),
+            ("キャッシュは応答を保存する。", false),
+            ("แคชเก็บคำตอบไว้", false),
+            ("HTTP缓存，在RFC 9111中定义。", false),
+        ] {
+            assert_eq!(has_spaces(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -75,6 +75,12 @@ impl StageContext {
         self.run.retries
     }
 
+    /// Like [`StageContext::round`], but counts from 1 again after each manual retry: for who sends a job back only so
+    /// often.
+    pub fn rounds_since_retry(&self) -> u32 {
+        self.run.rounds
+    }
+
     /// When the attempt will be cut off.
     pub fn deadline(&self) -> Instant {
         self.deadline

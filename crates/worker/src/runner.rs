@@ -27,7 +27,7 @@ use crate::start_rate::StartRate;
 pub const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Longer reasons to send a job back fail their stage: findings belong into its output.
-const MAX_REASON_BYTES: usize = 4 * 1024;
+pub(crate) const MAX_REASON_BYTES: usize = 4 * 1024;
 
 /// Runs the stages of one handler.
 #[derive(Clone)]

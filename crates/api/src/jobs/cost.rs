@@ -11,11 +11,14 @@ use serde::Serialize;
 
 use crate::history::{self, Until};
 use crate::jobs::PathJob;
-use crate::params::Params;
+use crate::params::{Params, clip};
 use crate::problem::Problem;
 use crate::schema;
 use crate::state::ApiState;
 use crate::view::{Cost, usd};
+
+const DEFAULT_LIMIT: u64 = 100;
+const MAX_LIMIT: u64 = 1_000;
 
 /// A call that was paid for.
 #[derive(Debug, Serialize)]
@@ -45,12 +48,12 @@ pub(crate) struct JobCost {
 
 /// Show what a job has cost, call by call.
 ///
-/// From the log, in the order in which the calls were recorded.
+/// From the log, in the order in which the calls were recorded. Each page has the cost of all of them.
 #[utoipa::path(
     get, path = "/v1/jobs/{id}/cost", tag = "jobs", operation_id = "showJobCost",
-    params(schema::JobPath),
+    params(schema::JobPath, schema::CostQuery),
     responses(
-        (status = 200, description = "The paid calls, in order", body = schema::JobCost),
+        (status = 200, description = "A page of the paid calls, in order", body = schema::JobCost),
         schema::ReadProblems, schema::UnknownJob,
     )
 )]
@@ -59,14 +62,35 @@ pub(crate) async fn cost(
     PathJob(id): PathJob,
     uri: Uri,
 ) -> Result<Json<JobCost>, Problem> {
-    Params::read(&uri, &[])?;
+    let params = Params::read(&uri, &["cursor", "limit"])?;
+    let limit = params.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let after = params.get("cursor", |text| {
+        position(text).ok_or_else(|| format!("expected the next_cursor of a page, got {:?}", clip(text)))
+    })?;
     let mut items = Vec::new();
-    let job =
-        history::fold(&state.ops.reader, id, Until::Now, |entry| items.extend(paid_call(entry))).await?;
-    let job = job.ok_or_else(|| Problem::unknown_job(id))?;
+    let job = history::fold(&state.ops.reader, id, Until::Now, |entry| {
+        // One more than is shown: it tells that there is another page.
+        if items.len() <= limit && after.is_none_or(|after| entry.recorded.position > after) {
+            items.extend(paid_call(entry));
+        }
+    });
+    let job = job.await?.ok_or_else(|| Problem::unknown_job(id))?;
     let cost = Cost { spent_usd: job.spent_micros(), budget_usd: job.budget_micros };
-    // A stage records a bounded number of steps, and a plan is short: one page holds them all.
-    Ok(Json(JobCost { cost, items, next_cursor: None }))
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_cursor = items.last().filter(|_| more).map(|last: &PaidCall| cursor(last.position));
+    Ok(Json(JobCost { cost, items, next_cursor }))
+}
+
+/// The cursor of the page of calls that were recorded after `position`.
+fn cursor(position: Position) -> String {
+    format!("a{:x}", position.0)
+}
+
+fn position(cursor: &str) -> Option<Position> {
+    let digits = cursor.strip_prefix('a').filter(|digits| !digits.starts_with('+'))?;
+    u64::from_str_radix(digits, 16).ok().map(Position)
 }
 
 fn paid_call(entry: &Entry) -> Option<PaidCall> {

@@ -51,7 +51,17 @@ pub(crate) struct JobCost {
     spent_usd: String,
     budget_usd: Option<String>,
     items: Vec<PaidCall>,
+    /// The `cursor` of the next page; null at the end.
     next_cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CostQuery {
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
 }
 
 /// A call that was paid for.

@@ -70,3 +70,33 @@ async fn a_job_without_money_is_paused_until_it_gets_some() {
     let job = service.get_when(&path, |job| job["status"] == "completed").await;
     assert_eq!(job["pause"], Value::Null);
 }
+
+#[tokio::test]
+async fn paid_calls_come_in_pages() {
+    let service = Service::start().await;
+    let path = service.submit(r#"{"topic":"shop"}"#).await;
+    service.get_when(&path, |job| job["status"] == "completed").await;
+    for limit in 1..=4 {
+        let (mut found, mut cursor, mut n_pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let page = service.get(&format!("{path}/cost?limit={limit}{cursor}")).await.json();
+            assert_eq!(page["spent_usd"], "0.045", "that of all calls is on every page");
+            let items = page["items"].as_array().unwrap();
+            found.extend(items.iter().map(|call| call["step"].as_str().unwrap().to_owned()));
+            n_pages += 1;
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!((found.join(" ").as_str(), n_pages), ("call-1 call-2 call-3", 3_usize.div_ceil(limit)));
+    }
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("cursor=b1", "cursor"),
+        ("cursor=a+1", "cursor"),
+        ("colour=red", "colour"),
+    ] {
+        let refused = service.get(&format!("{path}/cost?{query}")).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["errors"][0]["field"]), (422, &json!(field)));
+    }
+}

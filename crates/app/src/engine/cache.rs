@@ -98,7 +98,7 @@ pub(crate) struct Cache {
 }
 
 struct Entry {
-    /// Boxed, because entries are taken out and put back for every command.
+    /// Boxed, because entries are taken out and put back for every change.
     known: Box<KnownJob>,
     weight: usize,
     epoch: u64,

@@ -123,6 +123,7 @@ fn stage_run(key: TaskKey, known: &KnownJob) -> Option<StageRun> {
         outputs: job.outputs_before(stage).cloned().collect(),
         round: job.round,
         retries: job.retries,
+        rounds: job.rounds,
         feedback: job.feedback.clone(),
         steps: state.steps.clone(),
         funds: Funds::of(job),

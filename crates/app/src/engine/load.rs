@@ -35,14 +35,16 @@ impl EngineLoop {
         owners: &BTreeMap<IdempotencyKey, KeyOwner>,
         supply: &Supply,
     ) -> Result<(), StoreError> {
-        let mut needed: BTreeSet<JobId> = owners.values().map(|owner| owner.job).collect();
-        needed.extend(intake.orphans.iter().map(|(key, _)| key.job));
+        let mut needed: BTreeSet<JobId> = intake.orphans.iter().map(|(key, _)| key.job).collect();
         needed.extend(intake.unserved.iter().map(|key| key.job));
         needed.extend(intake.reports.iter().map(Report::job));
+        needed.retain(|job| !self.is_known(*job));
         let items = intake.requests.iter().flat_map(|request| &request.items);
         // The id of a new job was minted for it: there is nothing to load.
-        needed.extend(items.filter(|item| !matches!(item.command, Command::Submit(_))).map(|item| item.job));
-        needed.retain(|job| !self.is_known(*job));
+        let commanded = items.filter(|item| !matches!(item.command, Command::Submit(_))).map(|item| item.job);
+        // A client may be answered without an event, and then the store has nothing to refuse.
+        let answered = owners.values().map(|owner| owner.job).chain(commanded);
+        needed.extend(answered.filter(|job| !self.cache.is_exact(*job)));
         let found = supply.found.values().flat_map(|found| &found.tasks).map(|task| task.key);
         needed.extend(
             found.filter(|key| !self.is_known(key.job) && !self.has_glanced(*key)).map(|key| key.job),
@@ -86,8 +88,9 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// True if the job need not be looked at. While its one open stage runs here, nobody else can change the job without
-    /// taking the task away, and then the store refuses the batch.
+    /// True if the job need not be looked at for what its workers say. While its one open stage runs here, others change
+    /// little of it; if one has, the version of the next event is taken or the task is gone, and the store refuses the
+    /// batch.
     pub(super) fn is_known(&self, job: JobId) -> bool {
         self.cache.is_exact(job)
             || self.cache.peek(job).is_some_and(|known| {

@@ -27,6 +27,8 @@ pub struct StageRun {
     pub round: u32,
     /// How often somebody set the job going again.
     pub retries: u32,
+    /// How many rounds there were since the last manual retry, counted from 1.
+    pub rounds: u32,
     /// What the stages that were reopened for this round had produced, in plan order.
     pub feedback: Vec<Payload>,
     /// What earlier attempts of this stage finished.

@@ -33,9 +33,12 @@ pub struct Article {
     pub title: String,
     /// Ends with a `## Sources` section.
     pub markdown: String,
-    /// The sources that the article cites, and no others, numbered from 1 without a gap.
+    /// The sources that the article cites, and no others, numbered from 1 without a gap. None of an article whose author
+    /// says nothing of sources.
+    #[serde(default)]
     pub sources: Vec<CitedSource>,
-    /// How it was written, for example `extractive`.
+    /// How it was written, for example `extractive`; `unknown` if its author does not say.
+    #[serde(default = "unknown")]
     pub method: String,
     /// The language model, if one was used, as its provider names it.
     pub model: Option<String>,
@@ -50,6 +53,10 @@ pub struct Article {
     /// Why this is not the article that was asked for, if it is not: no model could write one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
 }
 
 impl Article {

@@ -26,16 +26,23 @@ pub(super) struct Refused<'a> {
 pub(super) fn park(job: &Job, refused: Refused<'_>, at: Timestamp) -> Vec<Event> {
     let Refused { stage, planned, attempt, message, wait } = refused;
     let until = wait.map(|wait| at.plus(wait));
-    let failed = |class, retry_at| {
-        let stage = planned.name.clone();
-        Event::StageFailed(StageFailed { stage, attempt, error: message, class, retry_at, is_final: false })
+    let failed = StageFailed {
+        stage: planned.name.clone(),
+        attempt,
+        error: message,
+        class: ErrorClass::BudgetExhausted,
+        retry_at: until,
+        is_final: false,
     };
-    if until.is_none() && !job.is_budget_used_up() {
-        // The budget was raised while the stage ran into it.
-        return vec![failed(ErrorClass::Released, Some(at))];
-    }
     let paused = pause(job, stage, Some(until));
-    std::iter::once(failed(ErrorClass::BudgetExhausted, until)).chain(paused).collect()
+    std::iter::once(Event::StageFailed(failed)).chain(paused).collect()
+}
+
+/// What a failure counts as: a stage that finds no money although the job has some would find none for ever if that
+/// cost it nothing. Its budget was raised while it ran into it, or the stage is wrong.
+pub(super) fn class_of(job: &Job, class: ErrorClass, wait: Option<Duration>) -> ErrorClass {
+    let unfounded = class == ErrorClass::BudgetExhausted && wait.is_none() && !job.is_budget_used_up();
+    if unfounded { ErrorClass::Transient } else { class }
 }
 
 /// What follows when `stage` has its result, or waits for money (until some time): a pause, if nothing else of the job

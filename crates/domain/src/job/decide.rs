@@ -75,6 +75,7 @@ pub fn decide(job: &Job, command: Command) -> Result<Vec<Event>, Rejection> {
             }
         }
         Command::FailStage { stage, attempt, class, message, retry_after, jitter, at } => {
+            let class = budget::class_of(job, class, retry_after);
             match hold(job, stage, attempt)? {
                 Hold::Lost => Ok(vec![]),
                 Hold::Held(_, planned) if class == ErrorClass::BudgetExhausted => {

@@ -286,7 +286,7 @@ impl Job {
         self.group().filter(|place| self.stages[*place].is_open()).map(StageIndex::at)
     }
 
-    /// The one stage that runs or waits, if there is just one: nobody but who has its task changes the job.
+    /// The one stage that runs or waits, if there is just one: nobody but who has its task changes the job, clients aside.
     pub fn only_open(&self) -> Option<StageIndex> {
         let mut open = self.open();
         open.next().filter(|_| open.next().is_none())

@@ -271,6 +271,7 @@ fn stage_runs(n_runs: usize) -> Vec<StageRun> {
             outputs: vec![output.clone()],
             retries: 0,
             round: 1,
+            rounds: 1,
             feedback: vec![],
             steps: vec![],
             funds: Funds::default(),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use quillwork_domain::job::{ErrorClass, Rework};
 use serde::{Deserialize, Serialize};
 
+use crate::runner::MAX_REASON_BYTES;
 use crate::stage::{StageError, StageOutput};
 
 /// Who writes the next draft.
@@ -12,10 +13,16 @@ const WRITER: &str = "generation";
 
 /// Longer texts are shortened where they are shown.
 const SHOWN_CHARS: usize = 160;
+/// Longer problems are cut off: they may name what the article has.
+const PROBLEM_CHARS: usize = 500;
+/// More citations of one place are left out.
+const SHOWN_CITES: usize = 20;
 /// More findings of one check are counted only.
 const SHOWN_FINDINGS: usize = 20;
 /// What a reason quotes of each failed check.
 const QUOTED_FINDINGS: usize = 3;
+
+const ELLIPSIS: &str = "…";
 
 /// One thing that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -86,7 +93,9 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), text: String::new(), cites: Vec::new() }
+        let problem = problem.into();
+        let problem = shortened_to(PROBLEM_CHARS, &problem);
+        Self { problem, text: String::new(), cites: Vec::new() }
     }
 
     pub(super) fn at(problem: impl Into<String>, text: &str) -> Self {
@@ -94,7 +103,8 @@ impl Finding {
     }
 
     pub(super) fn citing(problem: impl Into<String>, text: &str, cites: &[u32]) -> Self {
-        Self { cites: cites.to_vec(), ..Self::at(problem, text) }
+        let cites = cites.iter().copied().take(SHOWN_CITES).collect();
+        Self { cites, ..Self::at(problem, text) }
     }
 }
 
@@ -163,6 +173,10 @@ fn reason(checks: &[Check], score: f64, min_score: f64) -> String {
             }
         }
     }
+    if reason.len() > MAX_REASON_BYTES {
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES - ELLIPSIS.len()));
+        reason.push_str(ELLIPSIS);
+    }
     reason
 }
 
@@ -180,36 +194,65 @@ pub(super) enum Gate {
 }
 
 impl Gate {
-    /// The report as the stage's output in this round, or the failure of the job.
+    /// The report on a draft as the stage's output, or the failure of the job. The drafts are counted from 1; the job can
+    /// go back unless this was the last round that it may have.
     pub(super) fn output(
         self,
         report: &impl Serialize,
         verdict: &Verdict,
-        round: u32,
-        max_rounds: u32,
+        draft: u32,
+        can_go_back: bool,
     ) -> Result<StageOutput, StageError> {
         let output = StageOutput::new(report)?;
         let rework = match self {
             Self::Report => None,
             Self::Rework | Self::Fail if verdict.passed => None,
-            Self::Rework if round <= max_rounds => {
+            Self::Rework if can_go_back => {
                 Some(Rework { to: WRITER.to_owned(), reason: verdict.reason.clone() })
             }
             Self::Rework | Self::Fail => {
-                let message = format!("draft {round} of the article does not pass: {}", verdict.reason);
+                let message = format!("draft {draft} of the article does not pass: {}", verdict.reason);
                 return Err(StageError::permanent(message));
             }
         };
         Ok(StageOutput { rework, ..output })
     }
+
+    /// What follows when there is nothing to judge: a report that says so, if reports are all that is wanted.
+    pub(super) fn without_article(
+        self,
+        kind: &'static str,
+        round: u32,
+        min_score: f64,
+        error: StageError,
+    ) -> Result<StageOutput, StageError> {
+        match self {
+            Self::Report => {
+                let reason = error.message;
+                StageOutput::new(&Unjudged { kind, round, min_score, passed: false, reason, checks: [] })
+            }
+            Self::Rework | Self::Fail => Err(error),
+        }
+    }
+}
+
+/// The report of a stage that has found nothing to judge: without a score.
+#[derive(Debug, Serialize)]
+struct Unjudged {
+    kind: &'static str,
+    round: u32,
+    min_score: f64,
+    passed: bool,
+    reason: String,
+    checks: [Check; 0],
 }
 
 /// Runs what takes the processor for a while where nobody waits for it.
 pub(super) async fn off_the_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StageError> + Send + 'static,
+    work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StageError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
+        Ok(result) => Ok(result),
         Err(error) => match error.try_into_panic() {
             // The runner counts it as the stage's own.
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -220,12 +263,17 @@ pub(super) async fn off_the_runtime<T: Send + 'static>(
 
 /// The text, or its beginning with an ellipsis.
 pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS) {
+    shortened_to(SHOWN_CHARS, text)
+}
+
+/// The text, or its beginning of at most so many characters with an ellipsis.
+pub(super) fn shortened_to(n_chars: usize, text: &str) -> String {
+    match text.char_indices().nth(n_chars) {
         None => text.to_owned(),
         Some((end, _)) => {
             let start = &text[..end];
             let words = start.rfind(char::is_whitespace).map_or(start, |space| &start[..space]);
-            format!("{}…", words.trim_end())
+            format!("{}{ELLIPSIS}", words.trim_end())
         }
     }
 }
@@ -284,19 +332,57 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_is_never_too_long_to_be_kept() {
+        let failed = |text: &str| {
+            let findings = (0..3).map(|_| Finding::at(text, text)).collect();
+            Check::new("c", 1.0, 0.0, Threshold::min(1.0)).with(findings)
+        };
+        for text in ["x", "ä", "ßo", "語", "a語", "ab語", "🦀", "a🦀", "\u{1}", "word "] {
+            let checks = vec![failed(&text.repeat(1_000)); 12];
+            let verdict = Verdict::of(&checks, 0.5);
+            let n_bytes = verdict.reason.len();
+            assert!((MAX_REASON_BYTES - 6..=MAX_REASON_BYTES).contains(&n_bytes), "{text:?}: {n_bytes}");
+            assert!(verdict.reason.ends_with(ELLIPSIS));
+            let output = Gate::Rework.output(&"report", &verdict, 1, true).unwrap();
+            assert_eq!(output.rework.unwrap().reason, verdict.reason);
+        }
+    }
+
+    #[test]
+    fn findings_are_short() {
+        let cites: Vec<u32> = (1..=999).collect();
+        let finding = Finding::citing("語".repeat(10_000), &"語".repeat(10_000), &cites);
+        assert_eq!((finding.problem.chars().count(), finding.text.chars().count()), (501, 161));
+        assert_eq!(finding.cites, (1..=20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_to_judge_is_reported_or_fails() {
+        for (gate, is_ok) in [(Gate::Report, true), (Gate::Rework, false), (Gate::Fail, false)] {
+            let nothing = gate.without_article("seo", 2, 0.7, StageError::permanent("no article"));
+            let expected = r#"{"kind":"seo","round":2,"min_score":0.7,"passed":false,"reason":"no article","checks":[]}"#;
+            match nothing {
+                Ok(output) if is_ok => assert_eq!((output.json.get(), output.rework), (expected, None)),
+                Err(error) if !is_ok => assert_eq!(error, StageError::permanent("no article")),
+                other => panic!("{gate:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn a_gate_decides_what_follows() {
         let verdict = |passed| Verdict { score: 0.5, min_score: 0.5, passed, reason: "thin".to_owned() };
-        for (gate, passed, round, expected) in [
-            (Gate::Report, false, 1, Ok(None)),
-            (Gate::Report, true, 1, Ok(None)),
-            (Gate::Rework, true, 1, Ok(None)),
-            (Gate::Rework, false, 1, Ok(Some(("generation", "thin")))),
-            (Gate::Rework, false, 2, Ok(Some(("generation", "thin")))),
-            (Gate::Rework, false, 3, Err("draft 3 of the article does not pass: thin")),
-            (Gate::Fail, true, 1, Ok(None)),
-            (Gate::Fail, false, 1, Err("draft 1 of the article does not pass: thin")),
+        for (gate, passed, can_go_back, expected) in [
+            (Gate::Report, false, true, Ok(None)),
+            (Gate::Report, true, true, Ok(None)),
+            (Gate::Rework, true, true, Ok(None)),
+            (Gate::Rework, true, false, Ok(None)),
+            (Gate::Rework, false, true, Ok(Some(("generation", "thin")))),
+            (Gate::Rework, false, false, Err("draft 3 of the article does not pass: thin")),
+            (Gate::Fail, true, true, Ok(None)),
+            (Gate::Fail, false, true, Err("draft 3 of the article does not pass: thin")),
         ] {
-            let result = gate.output(&"report", &verdict(passed), round, 2);
+            let result = gate.output(&"report", &verdict(passed), 3, can_go_back);
             let result = match &result {
                 Ok(output) => Ok(output.rework.as_ref().map(|it| (it.to.as_str(), it.reason.as_str()))),
                 Err(error) => {
@@ -304,7 +390,7 @@ mod tests {
                     Err(error.message.as_str())
                 }
             };
-            assert_eq!(result, expected, "{gate:?} in round {round}");
+            assert_eq!(result, expected, "{gate:?}, {can_go_back}");
         }
     }
 }

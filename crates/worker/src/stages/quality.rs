@@ -119,15 +119,18 @@ pub(super) struct Quality;
 impl Stage for Quality {
     async fn run(&self, input: StageInput, cx: &StageContext) -> Result<StageOutput, StageError> {
         let settings: Settings = input.settings()?;
-        let (gate, max_rounds) = (settings.gate, settings.max_rounds);
+        let (gate, min_score) = (settings.gate, settings.min_score);
+        let can_go_back = cx.rounds_since_retry() <= settings.max_rounds;
         let round = cx.round();
-        let report = off_the_runtime(move || {
+        let judged = off_the_runtime(move || {
             let article: Article = input.latest("an article")?;
             let findings: Findings = input.latest("research findings")?;
             Ok(assess(round, &input.topic, &article, &findings, &settings))
-        })
-        .await?;
-        gate.output(&report, &report.verdict, round, max_rounds)
+        });
+        match judged.await? {
+            Ok(report) => gate.output(&report, &report.verdict, round, can_go_back),
+            Err(nothing) => gate.without_article("quality", round, min_score, nothing),
+        }
     }
 }
 

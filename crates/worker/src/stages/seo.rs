@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::StageContext;
 use crate::stage::{Stage, StageError, StageInput, StageOutput};
-use crate::stages::assessment::{Check, Gate, Verdict, off_the_runtime};
+use crate::stages::assessment::{Check, Gate, Verdict, off_the_runtime, shortened_to};
 use crate::stages::seo::json_ld::JsonLd;
 use crate::stages::seo::page::Page;
 use crate::stages::within;
@@ -19,6 +19,9 @@ mod snippet;
 mod structure;
 #[cfg(test)]
 mod tests;
+
+/// Longer titles are shortened: a page has no use for them, and a report must not be as long as its article.
+const TITLE_CHARS: usize = 1_000;
 
 /// `settings.seo`; docs/quality.md explains each.
 #[derive(Clone, Debug, Deserialize)]
@@ -108,14 +111,17 @@ pub(super) struct Seo;
 impl Stage for Seo {
     async fn run(&self, input: StageInput, cx: &StageContext) -> Result<StageOutput, StageError> {
         let settings: Settings = input.settings()?;
-        let (gate, max_rounds) = (settings.gate, settings.max_rounds);
+        let (gate, min_score) = (settings.gate, settings.min_score);
+        let can_go_back = cx.rounds_since_retry() <= settings.max_rounds;
         let round = cx.round();
-        let report = off_the_runtime(move || {
+        let judged = off_the_runtime(move || {
             let article: Article = input.latest("an article")?;
             Ok(assess(round, &input.topic, &article, &settings))
-        })
-        .await?;
-        gate.output(&report, &report.verdict, round, max_rounds)
+        });
+        match judged.await? {
+            Ok(report) => gate.output(&report, &report.verdict, round, can_go_back),
+            Err(nothing) => gate.without_article("seo", round, min_score, nothing),
+        }
     }
 }
 
@@ -133,7 +139,7 @@ fn assess(round: u32, topic: &str, article: &Article, settings: &Settings) -> Re
         verdict: Verdict::of(&checks, settings.min_score),
         checks,
         keyword: keyword.to_owned(),
-        title: article.title.clone(),
+        title: shortened_to(TITLE_CHARS, &article.title),
         slug: snippet::slug(&article.title),
         json_ld: JsonLd::of(article, &description, keyword, n_words),
         description,

@@ -257,6 +257,24 @@ fn a_cancelled_attempt_is_told_and_its_late_word_writes_nothing() {
 }
 
 #[test]
+fn what_may_be_behind_stays_so_without_an_event() {
+    let set = |max_cost_micros| Command::SetBudget { max_cost_micros };
+    for (command, is_ok, is_exact) in
+        [(set(1), true, false), (Command::Resume, false, false), (set(2), true, true)]
+    {
+        let mut desk = Desk::new();
+        desk.plan(0, |plan| plan.request(job(1), &submission(0, None, ""), None, &client())).0.unwrap();
+        desk.plan(0, |plan| plan.request(job(1), &set(1), None, &client())).0.unwrap();
+        // Another process has written.
+        desk.cache.outdate();
+        let (answer, planned) = desk.plan(0, |plan| plan.request(job(1), &command, None, &client()));
+        assert_eq!(answer.is_ok(), is_ok, "{command:?}");
+        assert_eq!((desk.cache.is_exact(job(1)), !planned.batch.entries.is_empty()), (is_exact, is_exact));
+        assert!(desk.cache.peek(job(1)).is_some());
+    }
+}
+
+#[test]
 fn a_failure_waits_for_its_time_and_sets_the_timer() {
     let mut desk = Desk::new();
     desk.plan(1, |plan| plan.request(job(1), &submission(0, None, ""), None, &client())).0.unwrap();

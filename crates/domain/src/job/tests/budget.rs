@@ -135,9 +135,23 @@ fn a_budget_that_is_not_used_up_is_set_without_further_ado() {
 }
 
 #[test]
-fn a_worker_that_does_not_know_of_the_new_budget_tries_again_at_once() {
-    let given = and(&broke()[..3], &[set(200)]);
-    check(&given, refused(LEFT, 1, None), Ok(vec![failed_of("left", 1, ErrorClass::Released, Some(NOW))]));
+fn a_stage_that_finds_no_money_although_there_is_some_has_so_many_attempts() {
+    let limited = |budget| with_budget(submitted_with(vec![stage("left")]), budget);
+    let failed = |attempt, retry_at| failed_of("left", attempt, ErrorClass::Transient, retry_at);
+    let (first, second) = (failed(1, Some(NOW + 100)), failed(2, Some(NOW + 200)));
+    // Without a limit, far below it, and with a new one of which the worker does not know yet.
+    for given in [
+        vec![limited(None), started("left", 1)],
+        vec![limited(Some(100)), started("left", 1)],
+        and(&broke()[..3], &[set(200)]),
+    ] {
+        check(&given, refused(LEFT, 1, None), Ok(vec![first.clone()]));
+        let given = and(&given, &[first.clone(), started("left", 2)]);
+        check(&given, refused(LEFT, 2, None), Ok(vec![second.clone()]));
+        let given = and(&given, &[second.clone(), started("left", 3)]);
+        let end = vec![failed(3, None), job_failed_of("left", 3, ErrorClass::Transient)];
+        check(&given, refused(LEFT, 3, None), Ok(end));
+    }
 }
 
 #[test]

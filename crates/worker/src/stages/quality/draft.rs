@@ -29,7 +29,7 @@ pub(super) struct Cited<'a> {
 pub(super) struct Claim<'a> {
     pub(super) sentence: &'a Sentence,
     /// Its own citations, or those of its neighbours in the paragraph; empty in a paragraph without any.
-    pub(super) cites: Vec<u32>,
+    pub(super) cites: &'a [u32],
 }
 
 impl<'a> Draft<'a> {
@@ -93,12 +93,15 @@ pub(super) fn is_cited(block: &Block) -> bool {
 
 /// A sentence without a citation rests on the next one of its paragraph, or else on the last.
 fn claims(block: &Block) -> Vec<Claim<'_>> {
-    let sentences = &block.sentences;
-    let cites = |(at, sentence): (usize, &Sentence)| {
-        let after = sentences[at..].iter();
-        let before = sentences[..at].iter().rev();
-        let cites = after.chain(before).map(|it| &it.cites).find(|cites| !cites.is_empty());
-        cites.unwrap_or(&sentence.cites).clone()
-    };
-    sentences.iter().enumerate().map(|it| Claim { sentence: it.1, cites: cites(it) }).collect()
+    let cited = |sentence: &&Sentence| !sentence.cites.is_empty();
+    let mut cites = block.sentences.iter().rfind(cited).map_or(&[][..], |last| &last.cites);
+    let mut claims: Vec<Claim<'_>> = Vec::with_capacity(block.sentences.len());
+    for sentence in block.sentences.iter().rev() {
+        if cited(&sentence) {
+            cites = &sentence.cites;
+        }
+        claims.push(Claim { sentence, cites });
+    }
+    claims.reverse();
+    claims
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::stages::assessment::{Check, Finding, Threshold, share};
+use crate::stages::assessment::{Check, Finding, Threshold, share, shortened_to};
 use crate::stages::quality::Settings;
 use crate::stages::quality::draft::Claim;
 use crate::stages::quality::evidence::Evidence;
@@ -12,6 +12,10 @@ use crate::stages::quality::evidence::Evidence;
 const NUMERALS: [&str; 13] = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 ];
+
+/// More facts of one sentence are counted only, and longer ones shortened.
+const SHOWN_FACTS: usize = 5;
+const FACT_CHARS: usize = 60;
 
 /// The share of cited sentences with a number or a name that their sources do not have.
 pub(super) fn check(
@@ -28,14 +32,24 @@ pub(super) fn check(
         n_claims += 1;
         let text = &claim.sentence.text;
         let mut unknown = facts(text);
-        unknown.retain(|fact| !is_known(fact, &claim.cites, &asked, evidence));
+        unknown.retain(|fact| !is_known(fact, claim.cites, &asked, evidence));
         if !unknown.is_empty() {
-            let problem = format!("what it cites has no {}", unknown.join(", no "));
-            findings.push(Finding::citing(problem, text, &claim.cites));
+            findings.push(Finding::citing(problem(&unknown), text, claim.cites));
         }
     }
     let value = share(findings.len(), n_claims, 0.0);
     Check::new("unsupported_facts", 3.0, value, Threshold::max(settings.max_unsupported_facts)).with(findings)
+}
+
+/// Names the first of them.
+fn problem(unknown: &[&str]) -> String {
+    let shown: Vec<String> =
+        unknown.iter().take(SHOWN_FACTS).map(|fact| shortened_to(FACT_CHARS, fact)).collect();
+    let problem = format!("what it cites has no {}", shown.join(", no "));
+    match unknown.len() - shown.len() {
+        0 => problem,
+        n_more => format!("{problem}, and {n_more} more"),
+    }
 }
 
 fn is_known(fact: &str, cites: &[u32], asked: &HashSet<u32>, evidence: &mut Evidence) -> bool {
@@ -91,6 +105,19 @@ pub(super) fn normal(number: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_names_the_first_facts() {
+        let long = "9".repeat(100);
+        for (unknown, expected) in [
+            (&["1", "B"][..], "no 1, no B"),
+            (&["1", "2", "3", "4", "5"], "no 1, no 2, no 3, no 4, no 5"),
+            (&["1", "2", "3", "4", "5", "6", "7"], "no 1, no 2, no 3, no 4, no 5, and 2 more"),
+            (&[&long], &format!("no {}…", "9".repeat(60))),
+        ] {
+            assert_eq!(problem(unknown), format!("what it cites has {expected}"));
+        }
+    }
 
     #[test]
     fn facts_are_numbers_and_names() {

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use quillwork_text::words::has_spaces;
+
 use crate::stages::assessment::{Check, Finding, Threshold, share};
 use crate::stages::quality::Settings;
 use crate::stages::quality::draft::Claim;
@@ -14,22 +16,34 @@ const MOST_TERMS: usize = 200;
 const MOST_CITES: usize = 8;
 
 /// The share of its words that a sentence has from its sources: their mean, and how many sentences have enough.
-pub(super) fn checks(claims: &[Claim<'_>], evidence: &mut Evidence, settings: &Settings) -> [Check; 2] {
+///
+/// None of an article that has no words to compare, because its script sets no spaces between them.
+pub(super) fn checks(claims: &[Claim<'_>], evidence: &mut Evidence, settings: &Settings) -> Vec<Check> {
     let mut shares = Vec::new();
     let mut findings = Vec::new();
+    let (mut n_cited, mut n_wordless) = (0usize, 0usize);
     for claim in claims.iter().filter(|claim| !claim.cites.is_empty()) {
-        let Some(grounding) = grounding(claim, evidence) else { continue };
+        let terms = terms(&claim.sentence.text, evidence);
+        n_cited += 1;
+        n_wordless += usize::from(terms.is_empty());
+        if terms.len() < FEW_TERMS {
+            continue;
+        }
+        let grounding = grounding(claim, &terms, evidence);
         shares.push(grounding);
         if grounding < settings.min_sentence_grounding {
             let problem = format!("{:.0} % of its words are in what it cites", 100.0 * grounding);
-            findings.push((grounding, Finding::citing(problem, &claim.sentence.text, &claim.cites)));
+            findings.push((grounding, Finding::citing(problem, &claim.sentence.text, claim.cites)));
         }
+    }
+    if n_cited > 0 && n_wordless == n_cited {
+        return vec![];
     }
     // The worst first; of equals, the first in the article.
     findings.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let grounded = shares.len() - findings.len();
     let mean = if shares.is_empty() { 0.0 } else { shares.iter().sum::<f64>() / shares.len() as f64 };
-    [
+    vec![
         Check::new("grounding", 4.0, mean, Threshold::min(settings.min_grounding)).required(),
         Check::new(
             "grounded_sentences",
@@ -42,19 +56,24 @@ pub(super) fn checks(claims: &[Claim<'_>], evidence: &mut Evidence, settings: &S
     ]
 }
 
-/// None for a sentence that claims nothing.
-fn grounding(claim: &Claim<'_>, evidence: &mut Evidence) -> Option<f64> {
+/// The different words of a sentence, as far as they can be told apart.
+fn terms(text: &str, evidence: &mut Evidence) -> Vec<u32> {
+    if !has_spaces(text) {
+        return Vec::new();
+    }
     let mut seen = HashSet::new();
-    let mut terms = evidence.vocabulary.number(&claim.sentence.text);
+    let mut terms = evidence.vocabulary.number(text);
     terms.retain(|term| seen.insert(*term));
     terms.truncate(MOST_TERMS);
-    if terms.len() < FEW_TERMS {
-        return None;
-    }
+    terms
+}
+
+/// The share of the terms that the sources have.
+fn grounding(claim: &Claim<'_>, terms: &[u32], evidence: &Evidence) -> f64 {
     // Who cites two sources may take half of the sentence from each.
     let mut held = vec![false; terms.len()];
     for source in claim.cites.iter().take(MOST_CITES).filter_map(|n| evidence.sources.get(n)) {
-        source.hold(&terms, &mut held);
+        source.hold(terms, &mut held);
     }
-    Some(share(held.iter().filter(|held| **held).count(), terms.len(), 0.0))
+    share(held.iter().filter(|held| **held).count(), terms.len(), 0.0)
 }

@@ -180,7 +180,7 @@ fn a_sentence_rests_on_the_citation_that_follows_it() {
     let (article, findings) = (article("One. Two [1] c. D e.\n\nF g. H.\n\n> Notice."), findings());
     let draft = Draft::new(&article, &findings);
     let cites: Vec<_> =
-        draft.claims().iter().map(|it| (it.sentence.text.clone(), it.cites.clone())).collect();
+        draft.claims().iter().map(|it| (it.sentence.text.clone(), it.cites.to_vec())).collect();
     let expected: &[(&str, &[u32])] =
         &[("One.", &[1]), ("Two c.", &[1]), ("D e.", &[1]), ("F g.", &[]), ("H.", &[])];
     let expected: Vec<_> =
@@ -243,4 +243,61 @@ fn what_a_source_has_may_be_written_otherwise() {
         let problem = check.findings.first().map(|finding| finding.problem.as_str());
         assert_eq!(problem, expected.map(|facts| format!("what it cites has {facts}")).as_deref(), "{claim}");
     }
+}
+
+/// A report must fit into the log whatever the article is like; the runner keeps no reason over 4 KiB.
+#[test]
+fn a_report_is_short_however_long_the_article_is() {
+    let numbers: Vec<String> = (0..100_000).map(|n| format!("7{n:040}")).collect();
+    let sentences: Vec<String> =
+        (0..10_000).map(|n| format!("It is 7{n:06} and 8{n:06} there [1].")).collect();
+    let cites: Vec<String> = (0..1_000).map(|n| format!("[{n}]")).collect();
+    for markdown in [
+        format!("They are {} [1].", numbers.join(" ")),
+        format!("It is {} [1].", "7".repeat(400_000)),
+        sentences.join(" "),
+        format!("All of them say 1 so {}.", cites.concat()).repeat(100),
+        format!("{} [1]", "語".repeat(130_000)),
+    ] {
+        let report = report(&markdown);
+        let n_bytes = serde_json::to_string(&report).unwrap().len();
+        assert!(n_bytes < 128 * 1024, "{n_bytes} bytes of report on {:?}", &markdown[..30]);
+        assert!(!report.verdict.passed && report.verdict.reason.len() <= crate::runner::MAX_REASON_BYTES);
+    }
+}
+
+#[test]
+fn what_has_no_words_to_compare_is_not_called_ungrounded() {
+    let chinese = "# 缓存\n\n缓存存储响应，并且用它们回答以后的请求，就是这样。[1] 响应在有效期内，一直是新鲜的，不需要验证。[2]\n\n## \
+                   Sources\n\n1. One\n2. Two\n";
+    let both = GOOD
+        .replace("## Heuristics", "缓存存储响应，并且用它们回答以后的请求，就是这样。[1]\n\n## Heuristics");
+    for (markdown, expected) in [
+        (chinese, None),
+        (both.as_str(), Some(1.0)),
+        (GOOD, Some(1.0)),
+        // It could have words.
+        ("It is so. [1]", None),
+        ("Caches work. [1]", Some(0.0)),
+        // And this cites nothing.
+        ("缓存存储响应，并且用它们回答以后的请求，就是这样。", Some(0.0)),
+    ] {
+        let report = report(markdown);
+        for name in ["grounding", "grounded_sentences"] {
+            let check = report.checks.iter().find(|check| check.name == name);
+            // Of the good article hardly a word is its own.
+            assert_eq!(check.map(|check| check.value.round()), expected, "{name}: {markdown}");
+        }
+    }
+    let missing: Vec<&str> =
+        report(chinese).checks.iter().filter(|it| it.required && !it.passed).map(|it| it.name).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn an_article_of_a_service_is_judged() {
+    let article: Article = serde_json::from_str(r#"{"title": "T", "markdown": "It is so. [1]"}"#).unwrap();
+    assert_eq!((article.sources.len(), article.method.as_str()), (0, "unknown"));
+    let report = assess(1, "caching", &article, &findings(), &Settings::default());
+    assert!(!report.verdict.passed && failed(&report).contains(&"citations_resolve"));
 }

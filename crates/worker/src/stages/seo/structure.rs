@@ -1,6 +1,6 @@
 //! Headings, paragraphs, links and images.
 
-use crate::stages::assessment::{Check, Finding, Threshold, share};
+use crate::stages::assessment::{Check, Finding, Threshold, share, shortened};
 use crate::stages::seo::Settings;
 use crate::stages::seo::page::Page;
 
@@ -64,7 +64,8 @@ fn external_links(page: &Page, settings: &Settings) -> Check {
         if ["", "here", "click here", "link", "this", "this link", "more", "read more"]
             .contains(&text.as_str())
         {
-            findings.push(Finding::at(format!("the link to {} has no telling text", link.to), &link.text));
+            let to = shortened(&link.to);
+            findings.push(Finding::at(format!("the link to {to} has no telling text"), &link.text));
         }
     }
     let threshold = Threshold::min(settings.min_external_links as f64);

@@ -152,3 +152,33 @@ fn settings_are_checked() {
         assert_eq!(result.err().as_deref(), expected, "{json}");
     }
 }
+
+#[test]
+fn a_report_is_short_however_long_the_article_is() {
+    let long = "\u{1}語".repeat(50_000);
+    let source = |n: u32| CitedSource {
+        n,
+        title: long[..4_000].to_owned(),
+        location: Location::Url(format!("https://example.org/{}", "7".repeat(10 * n as usize))),
+        lines: vec![],
+        quotes: vec![],
+    };
+    let markdown =
+        format!("# {long}\n\n#### {long}\n\n[ ](https://example.org/{})\n\n{long}\n", "7".repeat(100_000));
+    let article = Article {
+        title: long.clone(),
+        markdown,
+        sources: (1..=3_000).map(source).collect(),
+        method: "unknown".into(),
+        model: None,
+        usage: None,
+        provider: None,
+        prompt: None,
+        degraded: None,
+    };
+    let report = assess(1, "leases", &article, &Settings::default());
+    let json = serde_json::to_value(&report).unwrap();
+    let citations = json["json_ld"]["citation"].as_array().unwrap();
+    assert_eq!((citations.len(), citations.iter().filter(|it| it.get("url").is_some()).count()), (500, 202));
+    assert!(json.to_string().len() < 4 * 1024 * 1024, "{} bytes", json.to_string().len());
+}

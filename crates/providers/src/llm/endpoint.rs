@@ -12,6 +12,7 @@ use quillwork_app::ports::model::{Completion, DraftSink, Finish, Prompt};
 use quillwork_app::ports::provider::ProviderError;
 use quillwork_app::ports::rate_limiter::RateLimiter;
 use quillwork_domain::job::ErrorClass;
+use quillwork_domain::money::Usd;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, redirect};
 use tokio::time::{Instant, timeout_at};
@@ -178,7 +179,7 @@ impl Endpoint {
                     usage.input, usage.output
                 );
                 if answer.cost_micros() > 0 {
-                    error.message += &format!(", {} millionths of a dollar", answer.cost_micros());
+                    error.message += &format!(", {} USD", Usd(answer.cost_micros()));
                 }
             }
             error

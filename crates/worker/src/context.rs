@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use quillwork_app::draft::Piece;
 use quillwork_app::engine::{Engine, FinishedStep, StageRun};
 use quillwork_app::payload::{pack, unpack};
 use quillwork_app::ports::call::{CacheUse, Call};
-use quillwork_app::ports::model::DraftSink;
+use quillwork_app::ports::model::{DraftSink, FailedCall};
 use quillwork_app::ports::provider::Progress;
 use quillwork_app::progress::StageProgress;
 use quillwork_domain::id::{Attempt, JobId};
@@ -32,6 +33,8 @@ pub struct StageContext {
     purse: Purse,
     /// What this attempt has finished, by key. What earlier ones have is in `run`.
     finished: Mutex<HashMap<String, Payload>>,
+    /// Calls of this attempt that were billed and gave nothing.
+    n_failed_calls: AtomicU32,
     /// The drafts that were begun; the last is to be forgotten with the attempt.
     drafts: Arc<Mutex<Pen>>,
 }
@@ -44,7 +47,15 @@ impl StageContext {
         budgets: Option<Arc<TenantBudgets>>,
     ) -> Self {
         let purse = Purse::new(run.funds, budgets);
-        Self { run, deadline, engine, purse, finished: Mutex::default(), drafts: Arc::default() }
+        Self {
+            run,
+            deadline,
+            engine,
+            purse,
+            finished: Mutex::default(),
+            n_failed_calls: AtomicU32::new(0),
+            drafts: Arc::default(),
+        }
     }
 
     pub(crate) fn run(&self) -> &StageRun {
@@ -164,6 +175,24 @@ impl StageContext {
         })
     }
 
+    /// Records what was billed before `draft` became an answer, or did not: nothing of it is used, and all of it counts.
+    pub async fn record_failed_calls(&self, step: &str, draft: &mut Draft) -> Result<(), StageError> {
+        for call in draft.failed.drain(..) {
+            let n = self.n_failed_calls.fetch_add(1, Ordering::Relaxed) + 1;
+            let spent = Spent {
+                provider: call.provider.clone(),
+                model: call.model.clone(),
+                input_tokens: call.usage.input,
+                output_tokens: call.usage.output,
+                cost_micros: call.cost_micros,
+                prices: call.prices.clone(),
+            };
+            let key = format!("failed:{step}:{}.{n}", self.attempt());
+            self.record(&key, &call, Some(spent)).await?;
+        }
+        Ok(())
+    }
+
     fn recorded(&self, key: &str) -> Option<Payload> {
         let earlier = self.run.steps.iter().find(|step| step.key == key).map(|step| step.output.clone());
         earlier.or_else(|| self.finished.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
@@ -210,6 +239,7 @@ impl StageContext {
             attempt: self.run.attempt,
             pen: self.drafts.clone(),
             engine: self.engine.clone(),
+            failed: vec![],
         };
         draft.restart();
         draft
@@ -294,6 +324,8 @@ pub struct Draft {
     attempt: Attempt,
     pen: Arc<Mutex<Pen>>,
     engine: Arc<Engine>,
+    /// Calls that were billed before an answer came.
+    failed: Vec<FailedCall>,
 }
 
 impl Draft {
@@ -316,5 +348,9 @@ impl DraftSink for Draft {
         let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
         *pen = Pen { draft: pen.draft + 1, offset: 0 };
         self.write(*pen, "");
+    }
+
+    fn billed(&mut self, call: FailedCall) {
+        self.failed.push(call);
     }
 }

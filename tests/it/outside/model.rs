@@ -109,6 +109,16 @@ async fn a_stream_that_breaks_off_is_asked_for_again() {
     let id = server.submit(job(json!({}))).await;
     assert_eq!(server.ended(&id).await["status"], "completed");
     assert_eq!(world.model_calls(), 2);
+    // What came before the break was billed: it counts, and nothing of it is used.
+    let recorded = events(&server, &id, "StepRecorded").await;
+    let paid: Vec<&Value> = recorded.iter().filter(|step| step["spent"].is_object()).collect();
+    let keys: Vec<&str> = paid.iter().map(|step| step["step_key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["failed:write:1:1.1", "write:1"]);
+    let costs: Vec<u64> = paid.iter().map(|step| step["spent"]["cost_micros"].as_u64().unwrap()).collect();
+    assert!(costs[0] > 0, "{costs:?}");
+    let spent: f64 =
+        server.get(&format!("/v1/jobs/{id}/cost")).await["spent_usd"].as_str().unwrap().parse().unwrap();
+    assert_eq!((spent * 1e6).round() as u64, costs.iter().sum::<u64>());
 }
 
 #[tokio::test]

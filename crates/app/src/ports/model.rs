@@ -20,13 +20,33 @@ pub trait LanguageModel: Send + Sync + 'static {
     ) -> Result<Completion, ProviderError>;
 }
 
-/// Receives text while it is written. For people who watch: dropped when nobody does.
+/// Receives what comes before the answer.
 pub trait DraftSink: Send {
     /// More text.
     fn push(&mut self, text: &str);
 
     /// What came so far counts no more: the call begins anew, perhaps with another model.
     fn restart(&mut self);
+
+    /// A call that failed was billed all the same. Another one may be made for the same prompt.
+    fn billed(&mut self, call: FailedCall);
+}
+
+/// A call that has cost something and gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedCall {
+    /// The name that the provider has in the configuration.
+    pub provider: String,
+    /// As the provider named it, or as the configuration does.
+    pub model: String,
+    pub usage: TokenUsage,
+    /// In millionths of a US dollar, rounded up.
+    pub cost_micros: u64,
+    /// The version of the price table that the cost was taken from; absent if the model has no price there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prices: Option<String>,
+    /// What went wrong, for people.
+    pub error: String,
 }
 
 /// For callers that do not watch.
@@ -37,6 +57,8 @@ impl DraftSink for Unseen {
     fn push(&mut self, _text: &str) {}
 
     fn restart(&mut self) {}
+
+    fn billed(&mut self, _call: FailedCall) {}
 }
 
 /// What a model is asked.

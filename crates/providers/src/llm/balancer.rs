@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use quillwork_app::ports::call::Call;
-use quillwork_app::ports::model::{Completion, DraftSink, LanguageModel, Prompt, TokenUsage};
+use quillwork_app::ports::model::{Completion, DraftSink, FailedCall, LanguageModel, Prompt, TokenUsage};
 use quillwork_app::ports::provider::ProviderError;
 use quillwork_app::ports::rate_limiter::RateLimiter;
 use quillwork_domain::job::ErrorClass;
@@ -73,7 +73,7 @@ impl LanguageModel for Balancer {
             return Err(too_large(need));
         }
         let mut failures: Vec<(&Endpoint, ProviderError)> = Vec::new();
-        let mut draft = Draft { draft, has_text: false };
+        let mut draft = Draft { draft, has_text: false, prices: None };
         loop {
             let candidates: Vec<_> = untried.iter().map(|endpoint| candidate(endpoint, need)).collect();
             let Some(n) = choose(&candidates, fastrand::u32(..)) else {
@@ -81,6 +81,7 @@ impl LanguageModel for Balancer {
             };
             let endpoint = untried.remove(n);
             draft.begin();
+            draft.prices = endpoint.price.map(|_| self.prices.version.clone());
             let error = match endpoint.complete(prompt, need.prompt, call, &mut draft).await {
                 Ok(completion) => {
                     passed_over.extend(untried.iter().filter_map(|endpoint| absence(endpoint)));
@@ -140,6 +141,8 @@ impl Need {
 struct Draft<'a> {
     draft: &'a mut dyn DraftSink,
     has_text: bool,
+    /// What the endpoint's price was taken from.
+    prices: Option<String>,
 }
 
 impl Draft<'_> {
@@ -159,6 +162,10 @@ impl DraftSink for Draft<'_> {
     fn restart(&mut self) {
         self.has_text = false;
         self.draft.restart();
+    }
+
+    fn billed(&mut self, call: FailedCall) {
+        self.draft.billed(FailedCall { prices: self.prices.clone(), ..call });
     }
 }
 

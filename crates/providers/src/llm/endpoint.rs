@@ -8,11 +8,10 @@ use chrono::Utc;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use quillwork_app::ports::call::Call;
-use quillwork_app::ports::model::{Completion, DraftSink, Finish, Prompt};
+use quillwork_app::ports::model::{Completion, DraftSink, FailedCall, Finish, Prompt};
 use quillwork_app::ports::provider::ProviderError;
 use quillwork_app::ports::rate_limiter::RateLimiter;
 use quillwork_domain::job::ErrorClass;
-use quillwork_domain::money::Usd;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, redirect};
 use tokio::time::{Instant, timeout_at};
@@ -170,20 +169,14 @@ impl Endpoint {
         });
         let request_id = opened.request_id.clone();
         let read = self.take_in(opened, &mut answer, draft).await;
-        let finish = read.and_then(|()| self.finish(&answer)).map_err(|mut error| {
-            if answer.is_billed() {
-                let usage = answer.usage();
-                let about = if usage.estimated { "about " } else { "" };
-                error.message += &format!(
-                    "; what it had done until then is billed: {about}{} tokens in and {} out",
-                    usage.input, usage.output
-                );
-                if answer.cost_micros() > 0 {
-                    error.message += &format!(", {} USD", Usd(answer.cost_micros()));
-                }
+        let finish = match read.and_then(|()| self.finish(&answer)) {
+            Ok(finish) => finish,
+            Err(error) if answer.is_billed() => {
+                draft.billed(self.failed(&mut answer, &error));
+                return Err(error);
             }
-            error
-        })?;
+            Err(error) => return Err(error),
+        };
         let usage = answer.usage();
         // Local servers cut a prompt that does not fit, and say nothing.
         if !usage.estimated && prompt_tokens > 3_000 && usage.input < prompt_tokens / 3 {
@@ -206,6 +199,17 @@ impl Endpoint {
             choice: String::new(),
             text: std::mem::take(&mut answer.text),
         })
+    }
+
+    fn failed(&self, answer: &mut Answer<'_>, error: &ProviderError) -> FailedCall {
+        FailedCall {
+            provider: self.config.name.clone(),
+            model: answer.model.take().unwrap_or_else(|| self.config.model.clone()),
+            usage: answer.usage(),
+            cost_micros: answer.cost_micros(),
+            prices: None,
+            error: error.message.clone(),
+        }
     }
 
     async fn take_in(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use quillwork_app::ports::call::Call;
 use quillwork_app::ports::model::{
-    Completion, DraftSink, Finish, LanguageModel as _, Message, Prompt, Role, TokenUsage,
+    Completion, DraftSink, FailedCall, Finish, LanguageModel as _, Message, Prompt, Role, TokenUsage,
 };
 use quillwork_app::ports::provider::ProviderError;
 use quillwork_app::ports::rate_limiter::RateLimiter;
@@ -71,6 +71,14 @@ impl DraftSink for Seen {
 
     fn restart(&mut self) {
         self.0.push('|');
+    }
+
+    fn billed(&mut self, call: FailedCall) {
+        let FailedCall { provider, usage, cost_micros, prices, .. } = call;
+        self.0 += &format!(
+            "<{provider} billed {} in, {} out, {cost_micros} by {prices:?}>",
+            usage.input, usage.output
+        );
     }
 }
 
@@ -331,13 +339,7 @@ async fn errors_of_all_providers() {
             None,
             "HTTP 429: upstream is busy",
         ),
-        (
-            openai(),
-            answer(stream, &in_stream),
-            Transient,
-            None,
-            "Provider disconnected; what it had done until then is billed: about 10 tokens in and 1 out",
-        ),
+        (openai(), answer(stream, &in_stream), Transient, None, "Provider disconnected"),
         (Dialect::Anthropic, answer(stream, overloaded), Transient, None, "Overloaded"),
         (
             openai(),

@@ -1,7 +1,7 @@
 //! Completions that were paid for before.
 
 use quillwork_app::ports::model::{
-    Completion, DraftSink, Finish, LanguageModel, Message, Prompt, Role, TokenUsage,
+    Completion, DraftSink, FailedCall, Finish, LanguageModel, Message, Prompt, Role, TokenUsage,
 };
 use quillwork_providers::cache::model::{CachedModel, Temperatures};
 
@@ -52,6 +52,8 @@ impl DraftSink for Pieces {
     fn restart(&mut self) {
         self.0.clear();
     }
+
+    fn billed(&mut self, _: FailedCall) {}
 }
 
 fn prompt(text: &str, temperature_milli: u16) -> Prompt {

@@ -35,7 +35,11 @@ async fn who_is_asked_next() {
         (refusing(402, ""), Ok("done"), "passed over first (first): HTTP 402"),
         (refusing(401, ""), Ok("done"), "passed over first (first): HTTP 401"),
         (refusing(404, ""), Ok("done"), "passed over first (first): HTTP 404"),
-        (cut, Ok("He|done"), "passed over first (first): its stream ended"),
+        (
+            cut,
+            Ok("He<first billed 10 in, 1 out, 0 by None>|done"),
+            "passed over first (first): its stream ended",
+        ),
         (refusing(400, ""), Err(ErrorClass::Permanent), ""),
         (too_large, Err(ErrorClass::TooLarge), ""),
     ];

@@ -5,6 +5,8 @@ use quillwork_app::ports::search::{Findings, Location, Passage};
 /// The passages of the findings that fit, by source.
 pub(super) struct Material<'a> {
     findings: &'a Findings,
+    /// The most that there was room for.
+    pub(super) max_chars: usize,
     /// Of each source, the passages that are given, in document order.
     chosen: Vec<Vec<&'a Passage>>,
 }
@@ -45,7 +47,7 @@ impl<'a> Material<'a> {
                 indices.into_iter().map(|index| &source.passages[index]).collect()
             })
             .collect();
-        Self { findings, chosen }
+        Self { findings, max_chars, chosen }
     }
 
     /// The characters of all passages.

@@ -95,7 +95,7 @@ impl Assigned<'_> {
             for halving in 0..=HALVINGS {
                 let material = Material::choose(self.findings, max_chars);
                 let prompt = self.prompt(&material);
-                match self.complete(&prompt, &material, max_chars, model, &cx.call(cache), cx).await {
+                match self.complete(step, &prompt, &material, model, &cx.call(cache), cx).await {
                     Err(error) if error.class == ErrorClass::TooLarge && halving < HALVINGS => {
                         max_chars = material.n_chars() / 2;
                     }
@@ -120,7 +120,7 @@ impl Assigned<'_> {
             let answer = clean(&written.completion.text);
             let prompt = self.template.ask_again(self.prompt(&material), &answer, wrong);
             let call = cx.call(CacheUse::Bypass);
-            self.complete(&prompt, &material, written.source_chars, model, &call, cx).await
+            self.complete(step, &prompt, &material, model, &call, cx).await
         })
         .await
     }
@@ -138,15 +138,17 @@ impl Assigned<'_> {
 
     async fn complete(
         &self,
+        step: &str,
         prompt: &Prompt,
         material: &Material<'_>,
-        source_chars: usize,
         model: &dyn LanguageModel,
         call: &Call,
         cx: &StageContext,
     ) -> Result<(Written, Option<Spent>), StageError> {
         let mut draft = cx.draft();
-        let completion = model.complete(prompt, call, &mut draft).await?;
+        let answer = model.complete(prompt, call, &mut draft).await;
+        cx.record_failed_calls(step, &mut draft).await?;
+        let completion = answer?;
         let spent = (!completion.from_cache).then(|| Spent {
             provider: completion.provider.clone(),
             model: completion.model.clone(),
@@ -156,7 +158,8 @@ impl Assigned<'_> {
             prices: completion.prices.clone(),
         });
         let prompt = self.template.reference().clone();
-        Ok((Written { prompt, sources: material.numbers(), source_chars, completion }, spent))
+        let (sources, source_chars) = (material.numbers(), material.max_chars);
+        Ok((Written { prompt, sources, source_chars, completion }, spent))
     }
 
     /// The article of an answer, or what is wrong with it.

@@ -168,9 +168,9 @@ async fn the_request_is_on_the_record() {
         "{metrics}"
     );
     assert!(metrics.contains("quillwork_jobs_submitted_total") && metrics.ends_with("# EOF\n"));
-    // The job with the start of its stage, and by now maybe the end of both.
+    // How far the job has come by now is not known, but it is submitted.
     let n_commits = metrics.lines().find_map(|line| line.strip_prefix("quillwork_log_commits_total "));
-    assert!(matches!(n_commits, Some("1" | "2")), "{metrics}");
+    assert!(n_commits.is_some_and(|n| n.parse::<u64>().is_ok_and(|n| n > 0)), "{metrics}");
 }
 
 #[tokio::test]

@@ -132,6 +132,11 @@ impl Feed {
         if let Some(page) = self.recent(position) {
             return Ok(page);
         }
+        // No more is asked for than is known to be there: a store may find few events in another way than many.
+        let limit = match self.head().0.saturating_sub(position.0) {
+            0 => limit,
+            known => limit.min(usize::try_from(known).unwrap_or(limit)),
+        };
         let mut expected = position.next();
         let mut entries = Vec::new();
         for recorded in self.shared.reader.read_all(position, limit).await? {

@@ -80,17 +80,19 @@ impl Cli {
     /// The runtime the command needs: all cores for work, one thread for everything else.
     pub(crate) fn runtime(&self) -> anyhow::Result<Runtime> {
         let mut builder = match self.command {
-            Command::Run(_) | Command::Up(_) | Command::Api | Command::Worker(_) | Command::Projector => {
-                Builder::new_multi_thread()
-            }
+            Command::Run(_)
+            | Command::Up(_)
+            | Command::Api
+            | Command::Worker(_)
+            | Command::Projector
+            | Command::Rebuild(_)
+            | Command::Audit(_) => Builder::new_multi_thread(),
             Command::Migrate
             | Command::Job(_)
             | Command::Queue(_)
             | Command::Usage(_)
             | Command::Content(_)
-            | Command::Rebuild(_)
             | Command::Retention(_)
-            | Command::Audit(_)
             | Command::Bench(_)
             | Command::Config(_) => Builder::new_current_thread(),
         };

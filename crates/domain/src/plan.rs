@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 pub const MAX_STAGES: usize = 32;
 
 /// The stages of a job, in order. Never empty. Cheap to clone: the jobs of a pipeline share it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Plan {
     stages: Arc<[PlannedStage]>,
 }
 
 /// One stage of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PlannedStage {
     /// Unique in its plan; what events name.
     pub name: String,
@@ -53,7 +53,7 @@ fn default_max_lost() -> u32 {
 }
 
 /// Exponential backoff with full jitter: before retry `n` a random share of `initial_ms * factor^(n-1)`, at most `max_ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Backoff {
     pub initial_ms: u64,
     pub factor: u32,

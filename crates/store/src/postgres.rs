@@ -3,6 +3,7 @@
 mod cache;
 mod claims;
 mod commit;
+mod copied;
 mod errors;
 mod leases;
 mod news;

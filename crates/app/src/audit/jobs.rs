@@ -1,23 +1,24 @@
 //! What the events so far make of each job, in little memory.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::mem;
 use std::sync::Arc;
 
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::JobId;
-use quillwork_domain::job::{Event, Job, JobSubmitted, Phase, TaskChange, evolve, react};
-use quillwork_domain::plan::StageIndex;
+use quillwork_domain::job::{Budget, Event, Job, JobSubmitted, Phase, TaskChange, evolve, react};
+use quillwork_domain::plan::{Plan, StageIndex};
 use quillwork_domain::time::Timestamp;
 
 /// All jobs that were seen.
 #[derive(Default)]
 pub(super) struct Jobs {
     known: HashMap<JobId, Known>,
-    /// One copy of each plan and priority, shared by the jobs that have it.
-    plans: HashMap<String, Arc<JobSubmitted>>,
+    /// One copy of each plan, priority and budget, shared by the jobs that have it.
+    plans: Plans,
 }
+
+type Plans = HashMap<(Plan, i16, Option<Budget>), Arc<JobSubmitted>>;
 
 /// What is remembered of a job.
 pub(super) enum Known {
@@ -27,6 +28,14 @@ pub(super) enum Known {
     Completed,
     /// Its events are not followed: it broke a rule, or its beginning was not seen.
     Unfollowed,
+}
+
+impl Known {
+    /// A job of which nothing was seen yet.
+    fn new() -> Self {
+        let (job, tasks, since) = (Job::default(), Vec::new(), Timestamp::default());
+        Self::Live(Box::new(LiveJob { job, tasks, tenant: "".into(), since }))
+    }
 }
 
 /// A job and its tasks. Topic, settings, labels and outputs are left out: no rule is about them.
@@ -65,14 +74,7 @@ impl Jobs {
 
     /// The job as it is now; a new one if it was never seen.
     pub(super) fn get(&mut self, id: JobId) -> &mut Known {
-        self.known.entry(id).or_insert_with(|| {
-            Known::Live(Box::new(LiveJob {
-                job: Job::default(),
-                tasks: Vec::new(),
-                tenant: "".into(),
-                since: Timestamp::default(),
-            }))
-        })
+        self.known.entry(id).or_insert_with(Known::new)
     }
 
     /// Stops following a job.
@@ -85,11 +87,11 @@ impl Jobs {
         matches!(self.known.get(&id), Some(Known::Unfollowed))
     }
 
-    /// Folds an event of a job that is followed.
+    /// Folds an event of a job, unless the job is not followed.
     pub(super) fn fold(&mut self, id: JobId, event: &Event, recorded: &Recorded) {
         let recorded_at = recorded.recorded_at;
-        let Entry::Occupied(mut known) = self.known.entry(id) else { return };
-        let Known::Live(live) = known.get_mut() else { return };
+        let known = self.known.entry(id).or_insert_with(Known::new);
+        let Known::Live(live) = known else { return };
         let LiveJob { job, tasks, since, .. } = live.as_mut();
         for change in react(job, event) {
             match change {
@@ -122,7 +124,7 @@ impl Jobs {
             job.submitted = Some(slim(&mut self.plans, submitted));
         }
         if job.phase == Phase::Completed {
-            known.insert(Known::Completed);
+            *known = Known::Completed;
         } else {
             live.job = job;
         }
@@ -137,10 +139,10 @@ impl Jobs {
     }
 }
 
-/// The submission with nothing but its plan and its priority.
-fn slim(plans: &mut HashMap<String, Arc<JobSubmitted>>, submitted: &JobSubmitted) -> Arc<JobSubmitted> {
-    let name = format!("{} {:?} {:?}", submitted.priority, submitted.budget, submitted.plan);
-    let slim = plans.entry(name).or_insert_with(|| {
+/// The submission with nothing but its plan, its priority and its budget.
+fn slim(plans: &mut Plans, submitted: &JobSubmitted) -> Arc<JobSubmitted> {
+    let kept = (submitted.plan.clone(), submitted.priority, submitted.budget);
+    let slim = plans.entry(kept).or_insert_with(|| {
         Arc::new(JobSubmitted {
             topic: String::new(),
             pipeline: String::new(),

@@ -1,22 +1,24 @@
 //! How the queue and the idempotency keys follow from the log.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position, StreamId};
 use quillwork_domain::job::{Event, JobSubmitted};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::wire::{self, DecodeError};
+use tokio::sync::mpsc;
 
 use crate::audit::content::rating_key;
 use crate::audit::jobs::Jobs;
 use crate::ports::store::{IdempotencyKey, KeyOwner, LogReader, StoreError, Task, TaskKey};
 
 /// Events read from the log at a time.
-pub(super) const PAGE: usize = 2_048;
+pub(super) const PAGE: usize = 4_096;
+
+/// Pages that wait to be folded.
+const PAGES_AHEAD: usize = 2;
 
 /// What the queue and the keys must be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,17 +49,15 @@ pub enum DeriveError {
 }
 
 /// Folds the whole log into the queue and the idempotency keys.
-pub async fn derive_queue(reader: &dyn LogReader) -> Result<DerivedQueue, DeriveError> {
+pub async fn derive_queue(reader: Arc<dyn LogReader>) -> Result<DerivedQueue, DeriveError> {
     let mut jobs = Jobs::default();
     let mut keys = Vec::new();
     let mut position = Position::START;
-    let mut page = reader.read_all(position, PAGE).await?;
-    while let Some(last) = page.last() {
-        position = last.position;
-        // The store reads on while this page is folded.
-        let mut next = reader.read_all(position, PAGE);
-        let begun = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
+    let (pages, mut read) = mpsc::channel(PAGES_AHEAD);
+    let reading = tokio::spawn(read_ahead(reader, pages));
+    while let Some(page) = read.recv().await {
         for recorded in &page {
+            position = recorded.position;
             let event = wire::decode(recorded)
                 .map_err(|source| DeriveError::Undecodable { position: recorded.position, source })?;
             if let (StreamId::Content(article), Event::Content(event)) = (recorded.stream, &event) {
@@ -67,15 +67,28 @@ pub async fn derive_queue(reader: &dyn LogReader) -> Result<DerivedQueue, Derive
             if let Event::JobSubmitted(submitted) = &event {
                 keys.extend(key_of(recorded, job, submitted));
             }
-            jobs.get(job);
             jobs.fold(job, &event, recorded);
         }
-        page = match begun {
-            Poll::Ready(read) => read?,
-            Poll::Pending => next.await?,
-        };
     }
+    // The pages ended, which need not be the end of the log.
+    reading.await.map_err(|error| StoreError::Unavailable(format!("the reading broke off: {error}")))??;
     Ok(DerivedQueue { tasks: tasks_of(&jobs), keys, events: position.0 })
+}
+
+/// Sends the pages of the log until it ends, or nobody wants any more.
+async fn read_ahead(
+    reader: Arc<dyn LogReader>,
+    pages: mpsc::Sender<Vec<Recorded>>,
+) -> Result<(), StoreError> {
+    let mut position = Position::START;
+    loop {
+        let page = reader.read_all(position, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        position = last.position;
+        if pages.send(page).await.is_err() {
+            return Ok(());
+        }
+    }
 }
 
 /// The tasks of all jobs, by key.

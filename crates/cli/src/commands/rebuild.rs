@@ -37,7 +37,7 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
             )
             .into());
         }
-        let derived = derive_queue(storage.reader.as_ref()).await.context("cannot derive the queue")?;
+        let derived = derive_queue(storage.reader.clone()).await.context("cannot derive the queue")?;
         // Over at once, so that the next start takes over what was running.
         let lost = writer.open_lease("rebuild", Duration::ZERO).await?;
         let tasks: Vec<_> =

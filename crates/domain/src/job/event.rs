@@ -91,7 +91,7 @@ pub struct JobSubmitted {
 }
 
 /// How much a job may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Budget {
     /// In millionths of a US dollar.
     pub max_cost_micros: u64,

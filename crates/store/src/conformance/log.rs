@@ -42,17 +42,24 @@ pub(crate) async fn appending_and_reading(fixture: &dyn Fixture) {
 
 pub(crate) async fn paging(fixture: &dyn Fixture) {
     let (mut writer, reader) = fixture.open().await;
-    let events: Vec<(u128, u64)> = (1..=25).map(|version| (1, version)).collect();
-    commit(writer.as_mut(), &events, vec![]).await.unwrap();
+    let events: Vec<(u128, u64)> = (1..=300).map(|version| (1, version)).collect();
+    let all = recorded(&commit(writer.as_mut(), &events, vec![]).await.unwrap());
     let mut after = Position::START;
     let mut positions = Vec::new();
     loop {
-        let page = reader.read_all(after, 10).await.unwrap();
+        let page = reader.read_all(after, 70).await.unwrap();
         let Some(last) = page.last() else { break };
         after = last.position;
         positions.extend(page.iter().map(|event| event.position.0));
     }
-    assert_eq!(positions, (1..=25).collect::<Vec<u64>>());
+    assert_eq!(positions, (1..=300).collect::<Vec<u64>>());
+    // Few and many at a time may be read in different ways.
+    for limit in [1, 7, 255, 256, 4_096] {
+        let page = reader.read_all(Position(3), limit).await.unwrap();
+        let n_events = limit.min(297);
+        assert_eq!(page, all[3..3 + n_events], "up to {limit}");
+        assert!(reader.read_all(Position(300), limit).await.unwrap().is_empty());
+    }
     let page = reader.stream(job(1).into(), Version(20), 3).await.unwrap();
     assert_eq!(page.iter().map(|event| event.version.0).collect::<Vec<_>>(), [21, 22, 23]);
 }

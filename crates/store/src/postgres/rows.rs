@@ -29,40 +29,78 @@ pub(super) use task_columns;
 
 /// A row does not have its shape.
 #[derive(Debug, thiserror::Error)]
-enum Damaged {
+pub(super) enum Damaged {
     #[error("event {position}: {error}")]
-    Event { position: i64, error: sqlx::Error },
+    Event { position: i64, error: Box<dyn std::error::Error + Send + Sync> },
     #[error("{0} is out of range")]
     Range(i64),
     #[error("a hash has {0} bytes")]
     Hash(usize),
+    #[error("what was copied does not have the form of a copy")]
+    Copy,
 }
 
-fn damaged(what: Damaged) -> sqlx::Error {
+pub(super) fn damaged(what: Damaged) -> sqlx::Error {
     sqlx::Error::Decode(Box::new(what))
 }
 
 /// An event, from the columns that begin at `first`.
 pub(super) fn recorded(row: &PgRow, first: usize) -> sqlx::Result<Recorded> {
     let position: i64 = row.try_get(first)?;
-    shaped(row, first).map_err(|error| damaged(Damaged::Event { position, error }))
+    let columns = || -> sqlx::Result<EventRow<'_>> {
+        Ok(EventRow {
+            position,
+            stream: row.try_get(first + 1)?,
+            version: row.try_get(first + 2)?,
+            event_id: row.try_get(first + 3)?,
+            kind: row.try_get(first + 4)?,
+            schema_version: row.try_get(first + 5)?,
+            data: row.try_get(first + 6)?,
+            meta: row.try_get(first + 7)?,
+            recorded_at: row.try_get(first + 8)?,
+            hash: row.try_get(first + 9)?,
+        })
+    };
+    let columns =
+        columns().map_err(|error: sqlx::Error| damaged(Damaged::Event { position, error: error.into() }))?;
+    columns.recorded().map_err(damaged)
 }
 
-fn shaped(row: &PgRow, first: usize) -> sqlx::Result<Recorded> {
-    let stored: &[u8] = row.try_get(first + 7)?;
-    let meta = wire::decode_meta(stored).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    Ok(Recorded {
-        position: Position(unsigned(row, first)?),
-        stream: StreamId::from_uuid(row.try_get(first + 1)?),
-        version: Version(unsigned(row, first + 2)?),
-        event_id: row.try_get(first + 3)?,
-        kind: wire::kind_named(row.try_get(first + 4)?),
-        schema_version: small(row, first + 5)?,
-        data: row.try_get(first + 6)?,
-        meta,
-        recorded_at: time(row, first + 8)?,
-        hash: digest(row, first + 9)?,
-    })
+/// The columns of an event, in the order of [`event_columns`].
+pub(super) struct EventRow<'a> {
+    pub(super) position: i64,
+    pub(super) stream: Uuid,
+    pub(super) version: i64,
+    pub(super) event_id: Uuid,
+    pub(super) kind: &'a str,
+    pub(super) schema_version: i32,
+    pub(super) data: &'a [u8],
+    pub(super) meta: &'a [u8],
+    pub(super) recorded_at: i64,
+    pub(super) hash: &'a [u8],
+}
+
+impl EventRow<'_> {
+    /// The event of the row.
+    pub(super) fn recorded(self) -> Result<Recorded, Damaged> {
+        let position = self.position;
+        self.shaped().map_err(|error| Damaged::Event { position, error })
+    }
+
+    fn shaped(self) -> Result<Recorded, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Recorded {
+            position: Position(positive(self.position)?),
+            stream: StreamId::from_uuid(self.stream),
+            version: Version(positive(self.version)?),
+            event_id: self.event_id,
+            kind: wire::kind_named(self.kind),
+            schema_version: small(self.schema_version)?,
+            data: self.data.to_vec(),
+            meta: wire::decode_meta(self.meta)?,
+            recorded_at: Timestamp::from_millis(self.recorded_at),
+            hash: digest_of(self.hash)?,
+        })
+    }
 }
 
 /// A task, from the columns that begin at `first`.
@@ -79,7 +117,8 @@ pub(super) fn task(row: &PgRow, first: usize) -> sqlx::Result<Task> {
 /// The key of a task, from two columns.
 pub(super) fn key(row: &PgRow, first: usize) -> sqlx::Result<TaskKey> {
     let job: Uuid = row.try_get(first)?;
-    Ok(TaskKey { job: JobId(job), stage: StageIndex(small(row, first + 1)?) })
+    let stage = small(row.try_get(first + 1)?).map_err(damaged)?;
+    Ok(TaskKey { job: JobId(job), stage: StageIndex(stage) })
 }
 
 pub(super) fn lease(row: &PgRow, column: usize) -> sqlx::Result<Option<LeaseToken>> {
@@ -112,18 +151,23 @@ pub(super) fn survey(row: &PgRow) -> sqlx::Result<(Survey, i64)> {
 pub(super) fn digest(row: &PgRow, column: usize) -> sqlx::Result<Sha256Digest> {
     // By value: a row of the simple protocol carries bytes as text.
     let bytes: Vec<u8> = row.try_get(column)?;
-    let bytes = <[u8; 32]>::try_from(bytes).map_err(|bytes| damaged(Damaged::Hash(bytes.len())))?;
-    Ok(Sha256Digest(bytes))
+    digest_of(&bytes).map_err(damaged)
+}
+
+fn digest_of(bytes: &[u8]) -> Result<Sha256Digest, Damaged> {
+    bytes.try_into().map(Sha256Digest).map_err(|_| Damaged::Hash(bytes.len()))
 }
 
 pub(super) fn unsigned(row: &PgRow, column: usize) -> sqlx::Result<u64> {
-    let number: i64 = row.try_get(column)?;
-    u64::try_from(number).map_err(|_| damaged(Damaged::Range(number)))
+    positive(row.try_get(column)?).map_err(damaged)
 }
 
-fn small(row: &PgRow, column: usize) -> sqlx::Result<u16> {
-    let number: i32 = row.try_get(column)?;
-    u16::try_from(number).map_err(|_| damaged(Damaged::Range(number.into())))
+fn positive(number: i64) -> Result<u64, Damaged> {
+    u64::try_from(number).map_err(|_| Damaged::Range(number))
+}
+
+fn small(number: i32) -> Result<u16, Damaged> {
+    u16::try_from(number).map_err(|_| Damaged::Range(number.into()))
 }
 
 fn time(row: &PgRow, column: usize) -> sqlx::Result<Timestamp> {

@@ -1,5 +1,7 @@
 //! What readers did with articles is audited like everything else.
 
+use std::sync::Arc;
+
 use quillwork_domain::content::{ContentEvent, ContentRated, ContentViewed};
 use quillwork_domain::id::JobId;
 use quillwork_domain::job::{Command, Event, JobCancelled};
@@ -55,7 +57,7 @@ async fn what_readers_may_do_is_in_order() {
     assert!(report.ok, "{report:#?}");
     assert_eq!((report.jobs, report.events), (2, log.events.len() as u64));
     assert!(verify_export(&log.export()[..], ExportStart::default()).unwrap().ok);
-    let derived = derive_queue(&log).await.unwrap();
+    let derived = derive_queue(Arc::new(log.clone())).await.unwrap();
     assert_eq!(derived.keys.len(), 1);
     assert_eq!((derived.keys[0].0.key.as_str(), derived.keys[0].1.job), ("k", article(1)));
 }

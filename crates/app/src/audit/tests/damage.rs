@@ -1,5 +1,7 @@
 //! Whatever is changed after the fact is found and named.
 
+use std::sync::Arc;
+
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
@@ -47,7 +49,7 @@ async fn an_empty_log_passes() {
 #[tokio::test]
 async fn the_queue_and_the_keys_follow_from_the_log() {
     let log = valid();
-    let derived = derive_queue(&log).await.unwrap();
+    let derived = derive_queue(Arc::new(log.clone())).await.unwrap();
     let tasks: Vec<_> = derived.tasks.iter().map(|derived| (derived.task.clone(), derived.held)).collect();
     let stored: Vec<_> = log.tasks.values().map(|(task, lease)| (task.clone(), lease.is_some())).collect();
     assert_eq!(tasks, stored);

@@ -1,0 +1,159 @@
+//! Many events at once, as `COPY` sends them in its binary format: rows without the bookkeeping of a query's result.
+//!
+//! <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format"
+
+use futures::TryStreamExt as _;
+use quillwork_domain::envelope::Recorded;
+use quillwork_domain::id::Position;
+use sqlx::postgres::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::postgres::rows::{Damaged, EventRow, damaged, event_columns, rows_limit, signed};
+
+/// What the data begins with.
+const SIGNATURE: [u8; 11] = *b"PGCOPY\n\xff\r\n\0";
+
+/// Columns of an event.
+const COLUMNS: i16 = 10;
+
+/// Stands in the place of the number of columns behind the last row.
+const END: i16 = -1;
+
+/// Up to `limit` events after a position, in order.
+pub(super) async fn events(pool: &PgPool, after: Position, limit: usize) -> sqlx::Result<Vec<Recorded>> {
+    let copy = format!(
+        "COPY (SELECT {} FROM quillwork.events e WHERE e.position > {} ORDER BY e.position LIMIT {})
+         TO STDOUT (FORMAT binary)",
+        event_columns!(),
+        signed(after.0),
+        rows_limit(limit),
+    );
+    let pool = pool.clone();
+    // To its end, also when whoever asked has gone: what was sent and not read would be taken for the next answer.
+    let copying = tokio::spawn(async move {
+        let mut conn = pool.acquire().await?;
+        let copied = copy_out(&mut conn, &copy).await;
+        if copied.is_err() {
+            // There may be more to read than the error.
+            conn.close_on_drop();
+        }
+        drop(conn);
+        Bytes(&copied?).events().map_err(damaged)
+    });
+    copying.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
+}
+
+async fn copy_out(conn: &mut PgConnection, copy: &str) -> sqlx::Result<Vec<u8>> {
+    let mut chunks = conn.copy_out_raw(copy).await?;
+    let mut copied = Vec::new();
+    while let Some(chunk) = chunks.try_next().await? {
+        copied.extend_from_slice(&chunk);
+    }
+    Ok(copied)
+}
+
+/// What is left to read. All of it is there: whatever ends too soon is damaged.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn events(mut self) -> Result<Vec<Recorded>, Damaged> {
+        if self.array()? != SIGNATURE {
+            return Err(Damaged::Copy);
+        }
+        let _flags: [u8; 4] = self.array()?;
+        let _extension = self.field()?;
+        let mut events = Vec::new();
+        loop {
+            match i16::from_be_bytes(self.array()?) {
+                COLUMNS => events.push(self.row()?.recorded()?),
+                END if self.0.is_empty() => return Ok(events),
+                _ => return Err(Damaged::Copy),
+            }
+        }
+    }
+
+    fn row(&mut self) -> Result<EventRow<'a>, Damaged> {
+        Ok(EventRow {
+            position: i64::from_be_bytes(self.fixed()?),
+            stream: Uuid::from_bytes(self.fixed()?),
+            version: i64::from_be_bytes(self.fixed()?),
+            event_id: Uuid::from_bytes(self.fixed()?),
+            kind: std::str::from_utf8(self.field()?).map_err(|_| Damaged::Copy)?,
+            schema_version: i32::from_be_bytes(self.fixed()?),
+            data: self.field()?,
+            meta: self.field()?,
+            recorded_at: i64::from_be_bytes(self.fixed()?),
+            hash: self.field()?,
+        })
+    }
+
+    /// A field of which the type tells the length.
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
+        self.field()?.try_into().map_err(|_| Damaged::Copy)
+    }
+
+    /// What stands behind its length. No column may be null, which a length of -1 would say.
+    fn field(&mut self) -> Result<&'a [u8], Damaged> {
+        let length = usize::try_from(i32::from_be_bytes(self.array()?)).map_err(|_| Damaged::Copy)?;
+        let (field, rest) = self.0.split_at_checked(length).ok_or(Damaged::Copy)?;
+        self.0 = rest;
+        Ok(field)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(Damaged::Copy)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quillwork_domain::id::{JobId, StreamId, Version};
+
+    use super::*;
+
+    /// What PostgreSQL sends for one event.
+    fn one_event() -> Vec<u8> {
+        let mut bytes = SIGNATURE.to_vec();
+        bytes.extend([0; 8]);
+        bytes.extend(COLUMNS.to_be_bytes());
+        let meta = [1, 0].into_iter().chain([9; 16]).chain([1, 0, b'a', 1, 0, b't']).collect::<Vec<u8>>();
+        let fields: [&[u8]; 10] = [
+            &7_i64.to_be_bytes(),
+            &[5; 16],
+            &2_i64.to_be_bytes(),
+            &[6; 16],
+            b"JobCompleted",
+            &1_i32.to_be_bytes(),
+            b"{}",
+            &meta,
+            &1_234_i64.to_be_bytes(),
+            &[3; 32],
+        ];
+        for field in fields {
+            bytes.extend(i32::try_from(field.len()).unwrap().to_be_bytes());
+            bytes.extend(field);
+        }
+        bytes.extend(END.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_was_copied_is_read() {
+        let events = Bytes(&one_event()).events().unwrap();
+        let event = &events[0];
+        assert_eq!((events.len(), event.position, event.version), (1, Position(7), Version(2)));
+        assert_eq!(event.stream, StreamId::Job(JobId(Uuid::from_bytes([5; 16]))));
+        assert_eq!((&*event.kind, &*event.data, &*event.meta.tenant), ("JobCompleted", &b"{}"[..], "t"));
+    }
+
+    #[test]
+    fn whatever_ends_too_soon_or_too_late_is_damaged() {
+        let whole = one_event();
+        for n_bytes in 0..whole.len() {
+            assert!(Bytes(&whole[..n_bytes]).events().is_err(), "of {n_bytes} bytes");
+        }
+        assert!(Bytes(&[whole, vec![0]].concat()).events().is_err());
+    }
+}

@@ -15,6 +15,7 @@ mod glance;
 mod handle;
 mod hints;
 mod housekeeping;
+mod intake;
 mod load;
 mod plan_batch;
 mod queue;

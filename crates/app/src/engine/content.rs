@@ -11,9 +11,9 @@ use quillwork_domain::job::Event;
 use quillwork_domain::payload::Sha256Digest;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::engine::intake::Intake;
 use crate::engine::plan_batch::{BatchPlan, encode};
 use crate::engine::run::EngineLoop;
-use crate::engine::turn::Intake;
 use crate::engine::{Caller, Engine, Refusal};
 use crate::ports::store::{Entry, IdempotencyKey, KeyOwner, StoreError};
 

@@ -7,8 +7,8 @@ use quillwork_domain::time::Timestamp;
 use tokio::time::Instant;
 
 use crate::engine::glance::Glance;
+use crate::engine::intake::Intake;
 use crate::engine::run::EngineLoop;
-use crate::engine::turn::Intake;
 use crate::ports::store::{Claim, StoreError};
 
 /// How long a process may go without knowing when the next task of others is due, so that it need not ask for every

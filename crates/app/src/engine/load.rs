@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use quillwork_domain::id::{JobId, StreamId, Version};
 use quillwork_domain::job::{Command, Job, StagePhase};
 
+use crate::engine::intake::Intake;
 use crate::engine::run::EngineLoop;
 use crate::engine::slots::RunKey;
 use crate::engine::supply::Supply;
-use crate::engine::turn::Intake;
 use crate::engine::work::Report;
 use crate::ports::store::{IdempotencyKey, KeyOwner, StoreError, TaskKey};
 

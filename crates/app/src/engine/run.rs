@@ -17,9 +17,9 @@ use crate::engine::content::ContentRequest;
 use crate::engine::glance::{Glance, Patience};
 use crate::engine::handle::{ControlRequest, Mode, Request};
 use crate::engine::hints::Hints;
+use crate::engine::intake::Intake;
 use crate::engine::queue::Queues;
 use crate::engine::slots::Slots;
-use crate::engine::turn::Intake;
 use crate::engine::work::Report;
 use crate::feed::Feed;
 use crate::ports::store::{Head, LeaseToken, LogWriter};
@@ -162,31 +162,6 @@ impl EngineLoop {
             Some(request) = self.archiving.recv(), if intake.archive.is_none() => intake.archive = Some(request),
             () = self.hints.given() => {}
             () = tokio::time::sleep_until(wake_at) => {}
-        }
-    }
-
-    /// Takes what has come in the meantime, up to a batch.
-    pub(super) fn drain(&mut self, intake: &mut Intake) {
-        let max_batch = self.config.max_batch;
-        while intake.reports.len() < max_batch
-            && let Ok(report) = self.reports.try_recv()
-        {
-            intake.reports.push(report);
-        }
-        while intake.n_items < max_batch
-            && let Ok(request) = self.requests.try_recv()
-        {
-            intake.take(request);
-        }
-        while intake.controls.len() < max_batch
-            && let Ok(request) = self.controlling.try_recv()
-        {
-            intake.controls.push(request);
-        }
-        while intake.notes.len() < max_batch
-            && let Ok(request) = self.noting.try_recv()
-        {
-            intake.notes.push(request);
         }
     }
 }

@@ -9,55 +9,19 @@ use quillwork_domain::plan::StageIndex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::engine::archive::ArchiveRequest;
-use crate::engine::content::ContentRequest;
 use crate::engine::glance::Glance;
-use crate::engine::handle::{ControlRequest, Controlled, Mode, Request};
+use crate::engine::handle::{Controlled, Mode};
+use crate::engine::intake::Intake;
 use crate::engine::plan_batch::{Authority, BatchPlan, Circumstances, Planned};
 use crate::engine::reports::{decide_report, give_up};
 use crate::engine::run::EngineLoop;
 use crate::engine::slots::RunKey;
 use crate::engine::work::Report;
 use crate::engine::{Accepted, Funds, Noted, RecordedStep, Refusal};
-use crate::ports::store::{CommitError, Holder, LeaseToken, StoreError, Survey, Task, TaskKey};
+use crate::ports::store::{CommitError, Holder, StoreError, Survey, Task, TaskKey};
 
 /// How often one batch is planned anew because the log moved under it.
 const MAX_REPLANS: usize = 8;
-
-/// What one batch is made of.
-#[derive(Default)]
-pub(super) struct Intake {
-    pub(super) requests: Vec<Request>,
-    pub(super) n_items: usize,
-    pub(super) controls: Vec<ControlRequest>,
-    pub(super) notes: Vec<ContentRequest>,
-    /// Jobs to take out of the log, after the batch.
-    pub(super) archive: Option<ArchiveRequest>,
-    /// Kept until they are committed: the work is done and must not be lost to a full disk.
-    pub(super) reports: Vec<Report>,
-    pub(super) orphans: Vec<(TaskKey, LeaseToken)>,
-    /// Tasks whose handler no worker has.
-    pub(super) unserved: Vec<TaskKey>,
-}
-
-impl Intake {
-    pub(super) fn take(&mut self, request: Request) {
-        self.n_items += request.items.len();
-        self.requests.push(request);
-    }
-
-    /// True if nobody waits for an answer or for his work to be kept.
-    pub(super) fn is_done(&self) -> bool {
-        self.requests.is_empty()
-            && self.reports.is_empty()
-            && self.controls.is_empty()
-            && self.notes.is_empty()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.is_done() && self.orphans.is_empty() && self.unserved.is_empty()
-    }
-}
 
 /// A plan and the answers that go with it.
 struct Ready {

@@ -4,6 +4,7 @@ mod cache;
 mod checkpointer;
 mod claims;
 mod commit;
+mod db_file;
 mod directory;
 mod held;
 mod reader;
@@ -12,10 +13,13 @@ mod schema;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quillwork_app::ports::store::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+
+use crate::sqlite::db_file::DbFile;
 
 pub use cache::{CACHE_FILE, SqliteCache};
 pub use commit::SqliteWriter;
@@ -24,6 +28,9 @@ pub use reader::SqliteReader;
 
 /// The file of the log in its data directory.
 pub const LOG_FILE: &str = "log.db";
+
+/// Between two tries to get a lock.
+const LOCK_WAIT: Duration = Duration::from_micros(200);
 
 /// Opens the log in a data directory that this process owns, creating or upgrading it as needed.
 ///
@@ -38,15 +45,16 @@ pub fn open(dir: &DataDir) -> Result<(SqliteWriter, Arc<SqliteReader>), StoreErr
     )?;
     schema::migrate(&mut conn)?;
     claims::end_leases(&conn).map_err(rows::store_error)?;
-    let reader = Arc::new(SqliteReader::open(&path)?);
-    let checkpointer = checkpointer::Checkpointer::start(&path)?;
+    let file = DbFile::open(&path)?;
+    let reader = Arc::new(SqliteReader::open(&path, Some(file.clone()))?);
+    let checkpointer = checkpointer::Checkpointer::start(&path, file)?;
     let writer = SqliteWriter::new(conn, checkpointer).map_err(rows::store_error)?;
     Ok((writer, reader))
 }
 
 /// Opens the log for reading only, without owning its directory: for audits.
 pub fn open_reader(dir: &Path) -> Result<Arc<SqliteReader>, StoreError> {
-    SqliteReader::open(&dir.join(LOG_FILE)).map(Arc::new)
+    SqliteReader::open(&dir.join(LOG_FILE), None).map(Arc::new)
 }
 
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
@@ -55,8 +63,24 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
     conn.set_prepared_statement_cache_capacity(64);
     // Without it, every bound limit of a range makes SQLite plan the statement again.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(rows::store_error)?;
-    configure(&conn, "PRAGMA busy_timeout=5000; PRAGMA temp_store=MEMORY;")?;
+    conn.busy_handler(Some(wait_for_lock)).map_err(rows::store_error)?;
+    configure(&conn, "PRAGMA temp_store=MEMORY;")?;
     Ok(conn)
+}
+
+/// Waits for a lock for up to five seconds.
+fn wait_for_lock(n_waits: i32) -> bool {
+    wait(n_waits, Duration::from_secs(5))
+}
+
+/// Waits for a lock a little more, for `patience` in all; false if that is over. The waits of SQLite's own busy timeout
+/// get longer and longer, to many times what the checkpointer keeps the writer waiting.
+fn wait(n_waits: i32, patience: Duration) -> bool {
+    let goes_on = LOCK_WAIT * u32::try_from(n_waits).unwrap_or(u32::MAX) < patience;
+    if goes_on {
+        std::thread::sleep(LOCK_WAIT);
+    }
+    goes_on
 }
 
 fn configure(conn: &Connection, pragmas: &str) -> Result<(), StoreError> {

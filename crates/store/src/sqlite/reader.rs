@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::Semaphore;
 
 use crate::sqlite::claims::rows_limit;
+use crate::sqlite::db_file::DbFile;
 use crate::sqlite::rows::{self, EVENT_COLUMNS, TASK_COLUMNS, store_error};
 use crate::sqlite::{configure, connect};
 
@@ -26,18 +27,24 @@ const MAX_BLOB_BYTES: u64 = 1 << 30;
 
 pub struct SqliteReader {
     path: PathBuf,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    pool: Arc<Pool>,
     turns: Arc<Semaphore>,
+}
+
+struct Pool {
+    idle: Mutex<Vec<Connection>>,
+    /// Set if it is open in this process; closed after the connections.
+    _file: Option<DbFile>,
 }
 
 impl SqliteReader {
     /// Opens the file at once, to fail early.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, file: Option<DbFile>) -> Result<Self, StoreError> {
         let conn = reading(path)?;
         head(&conn).map_err(store_error)?;
         Ok(Self {
             path: path.to_owned(),
-            idle: Arc::new(Mutex::new(vec![conn])),
+            pool: Arc::new(Pool { idle: Mutex::new(vec![conn]), _file: file }),
             turns: Arc::new(Semaphore::new(MAX_READS)),
         })
     }
@@ -49,16 +56,16 @@ impl SqliteReader {
     ) -> Result<T, StoreError> {
         let ended = |_| StoreError::Unavailable("the process is ending".into());
         let turn = self.turns.clone().acquire_owned().await.map_err(|_| ended(()))?;
-        let (path, idle) = (self.path.clone(), self.idle.clone());
+        let (path, pool) = (self.path.clone(), self.pool.clone());
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let waiting = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let waiting = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let conn = match waiting {
                 Some(conn) => conn,
                 None => reading(&path)?,
             };
             let result = read(&conn).map_err(store_error);
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
             result
         })
         .await

@@ -42,7 +42,7 @@ pub(crate) enum Indexes {
 
 /// A power failure may lose the last commits, never tear them; the log has what they contained. SQLite walks its whole
 /// page cache at every commit, so it is small.
-const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096;";
+const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;";
 
 /// Connects the one writer; makes the file and its tables if there are none.
 fn open_writer(path: &Path, indexes: Indexes) -> Result<Connection, ReadModelError> {

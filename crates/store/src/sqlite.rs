@@ -41,7 +41,7 @@ pub fn open(dir: &DataDir) -> Result<(SqliteWriter, Arc<SqliteReader>), StoreErr
     // A small cache: SQLite walks all of it at every commit.
     configure(
         &conn,
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-4096;",
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-2048;",
     )?;
     schema::migrate(&mut conn)?;
     claims::end_leases(&conn).map_err(rows::store_error)?;

@@ -75,7 +75,7 @@ impl SqliteReader {
 
 fn reading(path: &Path) -> Result<Connection, StoreError> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    configure(&conn, "PRAGMA query_only=1; PRAGMA cache_size=-2048;")?;
+    configure(&conn, "PRAGMA query_only=1; PRAGMA cache_size=-1024;")?;
     Ok(conn)
 }
 

@@ -11,6 +11,7 @@ mod batch;
 mod cache;
 mod content;
 mod fill;
+mod gate;
 mod glance;
 mod handle;
 mod hints;

@@ -14,6 +14,7 @@ use crate::engine::EngineConfig;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
 use crate::engine::content::ContentRequest;
+use crate::engine::gate::Gate;
 use crate::engine::glance::{Glance, Patience};
 use crate::engine::handle::{ControlRequest, Mode, Request};
 use crate::engine::hints::Hints;
@@ -41,6 +42,7 @@ pub(crate) struct EngineLoop {
     pub(crate) controls: queue::Queues,
     /// False if the controls must be looked at again.
     pub(crate) controls_exact: bool,
+    pub(crate) gate: Gate,
     pub(crate) slots: Slots,
     pub(crate) glance: Glance,
     pub(crate) patience: Patience,

@@ -14,6 +14,7 @@ use crate::engine::admission::Admission;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
 use crate::engine::content::ContentRequest;
+use crate::engine::gate::Gate;
 use crate::engine::glance::{Glance, Patience};
 use crate::engine::handle::{ControlRequest, Mode, Request};
 use crate::engine::hints::Hints;
@@ -210,6 +211,7 @@ async fn open(
         queues: Queues::new(slots.handlers()),
         controls: queue::Queues::default(),
         controls_exact: false,
+        gate: Gate::default(),
         slots,
         glance: Glance::default(),
         patience: Patience::default(),

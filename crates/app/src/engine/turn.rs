@@ -214,6 +214,7 @@ impl EngineLoop {
             }
         }
         self.cache.trim();
+        self.gate.passed(intake.n_items, self.config.max_batch);
         for (report, funds) in intake.reports.drain(..).zip(steps) {
             match report {
                 Report::Finished { job, stage, attempt, .. } => {

@@ -18,6 +18,7 @@ mod content;
 mod counts;
 mod crash;
 mod engine;
+mod first_start;
 mod http_stage;
 mod kill;
 mod money;

@@ -21,7 +21,10 @@ pub(crate) async fn exists(database: &Database) -> Result<bool, ReadModelError> 
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
 }
 
-const EXISTS: &str = "SELECT to_regclass('{schema}.checkpoint') IS NOT NULL";
+/// Asks the tables of the catalog: what `to_regclass` remembers may be older than a lock that was waited for.
+const EXISTS: &str = "
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                   WHERE n.nspname = '{schema}' AND c.relname = 'checkpoint')";
 
 /// Makes the tables if there are none. Several processes may do so at once.
 pub(crate) async fn create(database: &Database) -> Result<(), ReadModelError> {
@@ -142,16 +145,15 @@ async fn is_there(tx: &mut PgConnection, database: &Database) -> Result<bool, sq
     sqlx::query_scalar(database.sql(EXISTS)).persistent(false).fetch_one(tx).await
 }
 
+const NO_SCHEMA: &str = "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{schema}')";
+
 async fn create_in(tx: &mut PgConnection, database: &Database, indexes: &str) -> Result<(), ReadModelError> {
     // Another process may have been first.
     if is_there(tx, database).await? {
         return Ok(());
     }
     // An administrator may have made the schema for a role that may not.
-    let make = match sqlx::query_scalar(database.sql("SELECT to_regnamespace('{schema}') IS NULL"))
-        .persistent(false)
-        .fetch_one(&mut *tx)
-        .await?
+    let make = match sqlx::query_scalar(database.sql(NO_SCHEMA)).persistent(false).fetch_one(&mut *tx).await?
     {
         true => "CREATE SCHEMA {schema};",
         false => "",

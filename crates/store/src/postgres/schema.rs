@@ -72,7 +72,9 @@ async fn apply(conn: &mut PgConnection) -> sqlx::Result<Applied> {
     let before = version(&mut tx).await?;
     if before == 0 {
         // Whoever may not create schemas can be given an empty one.
-        let exists = sqlx::query("SELECT to_regnamespace('quillwork') IS NOT NULL").persistent(false);
+        let exists =
+            sqlx::query("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'quillwork')");
+        let exists = exists.persistent(false);
         if !exists.fetch_one(&mut *tx).await?.try_get::<bool, _>(0)? {
             sqlx::raw_sql("CREATE SCHEMA quillwork").execute(&mut *tx).await?;
         }
@@ -104,7 +106,12 @@ async fn apply(conn: &mut PgConnection) -> sqlx::Result<Applied> {
 /// How many migrations were applied.
 async fn version(conn: &mut PgConnection) -> sqlx::Result<i32> {
     let mut tx = conn.begin().await?;
-    let exists = sqlx::query("SELECT to_regclass('quillwork.schema_version') IS NOT NULL").persistent(false);
+    // Of the tables of the catalog: what `to_regclass` remembers may be older than a lock that was waited for.
+    let exists = sqlx::query(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                        WHERE n.nspname = 'quillwork' AND c.relname = 'schema_version')",
+    )
+    .persistent(false);
     let mut version = None;
     if exists.fetch_one(&mut *tx).await?.try_get::<bool, _>(0)? {
         let select = sqlx::query("SELECT version FROM quillwork.schema_version WHERE component = $1");

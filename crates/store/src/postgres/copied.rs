@@ -5,6 +5,7 @@
 use futures::TryStreamExt as _;
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::Position;
+use sqlx::Connection as _;
 use sqlx::postgres::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -19,20 +20,24 @@ const COLUMNS: i16 = 10;
 /// Stands in the place of the number of columns behind the last row.
 const END: i16 = -1;
 
+/// Takes no parameters, and always has the same text, so that it is one statement to whoever collects statistics. What it
+/// depends on is set for the transaction.
+const COPY: &str = concat!(
+    "COPY (SELECT ",
+    event_columns!(),
+    " FROM quillwork.events e WHERE e.position > current_setting('quillwork.after')::bigint
+      ORDER BY e.position LIMIT current_setting('quillwork.limit')::bigint) TO STDOUT (FORMAT binary)"
+);
+
+const SET: &str = "SELECT set_config('quillwork.after', $1, true), set_config('quillwork.limit', $2, true)";
+
 /// Up to `limit` events after a position, in order.
 pub(super) async fn events(pool: &PgPool, after: Position, limit: usize) -> sqlx::Result<Vec<Recorded>> {
-    let copy = format!(
-        "COPY (SELECT {} FROM quillwork.events e WHERE e.position > {} ORDER BY e.position LIMIT {})
-         TO STDOUT (FORMAT binary)",
-        event_columns!(),
-        signed(after.0),
-        rows_limit(limit),
-    );
     let pool = pool.clone();
     // To its end, also when whoever asked has gone: what was sent and not read would be taken for the next answer.
     let copying = tokio::spawn(async move {
         let mut conn = pool.acquire().await?;
-        let copied = copy_out(&mut conn, &copy).await;
+        let copied = copy_out(&mut conn, after, limit).await;
         if copied.is_err() {
             // There may be more to read than the error.
             conn.close_on_drop();
@@ -43,12 +48,17 @@ pub(super) async fn events(pool: &PgPool, after: Position, limit: usize) -> sqlx
     copying.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
 }
 
-async fn copy_out(conn: &mut PgConnection, copy: &str) -> sqlx::Result<Vec<u8>> {
-    let mut chunks = conn.copy_out_raw(copy).await?;
+async fn copy_out(conn: &mut PgConnection, after: Position, limit: usize) -> sqlx::Result<Vec<u8>> {
+    let mut tx = conn.begin().await?;
+    let set = sqlx::query(SET).bind(signed(after.0).to_string()).bind(rows_limit(limit).to_string());
+    set.execute(&mut *tx).await?;
     let mut copied = Vec::new();
+    let mut chunks = tx.copy_out_raw(COPY).await?;
     while let Some(chunk) = chunks.try_next().await? {
         copied.extend_from_slice(&chunk);
     }
+    drop(chunks);
+    tx.commit().await?;
     Ok(copied)
 }
 

@@ -50,7 +50,8 @@ pub(super) async fn events(pool: &PgPool, after: Position, limit: usize) -> sqlx
 
 async fn copy_out(conn: &mut PgConnection, after: Position, limit: usize) -> sqlx::Result<Vec<u8>> {
     let mut tx = conn.begin().await?;
-    let set = sqlx::query(SET).bind(signed(after.0).to_string()).bind(rows_limit(limit).to_string());
+    let set = sqlx::query(SET).persistent(false);
+    let set = set.bind(signed(after.0).to_string()).bind(rows_limit(limit).to_string());
     set.execute(&mut *tx).await?;
     let mut copied = Vec::new();
     let mut chunks = tx.copy_out_raw(COPY).await?;

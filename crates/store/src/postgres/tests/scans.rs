@@ -52,6 +52,7 @@ async fn everything(writer: &mut PostgresWriter, reader: &PostgresReader, first:
     reader.archived_runs(Position(0), 10).await.unwrap();
     reader.stream(job(first).into(), Version(0), 10).await.unwrap();
     reader.read_all(Position(0), 100).await.unwrap();
+    reader.read_all(Position(0), 4_096).await.unwrap();
     reader.tasks(Some(key(first)), 10).await.unwrap();
 }
 

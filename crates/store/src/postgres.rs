@@ -12,6 +12,7 @@ mod reader;
 mod rows;
 mod schema;
 mod session;
+mod sweeper;
 mod watch;
 mod writer;
 

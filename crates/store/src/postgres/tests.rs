@@ -7,6 +7,7 @@ mod outages;
 mod scans;
 mod schema;
 mod several;
+mod sweeps;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

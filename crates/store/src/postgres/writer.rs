@@ -16,6 +16,7 @@ use crate::postgres::commit::{self, INSERT_KEYS, INSERT_TASKS, Outcome};
 use crate::postgres::place::Place;
 use crate::postgres::rows::{self, event_columns, signed, unsigned};
 use crate::postgres::session::{Failure, Session};
+use crate::postgres::sweeper::Sweeper;
 use crate::postgres::{claims, leases};
 
 /// What [`rows::survey`] reads; `$1` is the writer's own lease.
@@ -67,11 +68,13 @@ pub struct PostgresWriter {
     lease: Option<LeaseToken>,
     /// Others were alive when last looked.
     shared: bool,
+    sweeper: Sweeper,
 }
 
 impl PostgresWriter {
     pub(super) fn new(place: Place) -> Self {
-        Self { place, session: None, lease: None, shared: true }
+        let sweeper = Sweeper::new(place.clone());
+        Self { place, session: None, lease: None, shared: true, sweeper }
     }
 
     /// Takes the session; whoever takes it gives it back to [`Self::keep`] unless it is of no use any more. So a session
@@ -146,7 +149,10 @@ impl LogWriter for PostgresWriter {
         let mut session = self.session().await?;
         let outcome = commit::commit(&mut session, expected, batch, self.shared).await;
         match self.keep(session, outcome)? {
-            Outcome::Written => Ok(()),
+            Outcome::Written => {
+                self.sweeper.written(&batch.tasks);
+                Ok(())
+            }
             Outcome::HeadMoved => Err(CommitError::HeadMoved),
             Outcome::Fenced(keys) => Err(CommitError::Fenced(keys)),
         }

@@ -1,21 +1,37 @@
 //! Who and why, as stored beside each event: a few dozen bytes, because every event has them.
 //!
 //! ```text
-//! 1 byte    version of this form, 1
+//! 1 byte    version of this form, 2
 //! 1 byte    flags: 1 = there is a causation id, 2 = there is a traceparent
 //! 16 bytes  correlation id
 //! 16 bytes  causation id, if there is one
-//! texts     actor, tenant, and the traceparent if there is one: each its length as 2 bytes, little-endian, and UTF-8
+//! texts     actor, tenant, and the traceparent if there is one. Each is one byte and what follows from it:
+//!           up to 191: so many bytes of UTF-8
+//!           from 192: nothing; it stands for a name that many events have, the first of them at 192
+//!           255: two bytes with the length, little-endian, and UTF-8
 //! ```
 //!
-//! Logs from before this form hold the same as a JSON object, which is still read.
+//! Logs from before this form hold the same as a JSON object, or in form 1, in which each text has its length as two
+//! bytes. Both are still read.
+
+use std::sync::{Arc, LazyLock};
 
 use uuid::Uuid;
 
 use crate::envelope::Meta;
 
-/// The first byte of this form. A JSON object begins with another one.
-const FORM: u8 = 1;
+/// The first byte of this form, and of the one before. A JSON object begins with another one.
+const FORM: u8 = 2;
+const FORM_1: u8 = 1;
+
+/// The longest text whose length takes one byte; behind it come the names.
+const SHORT: u8 = 191;
+const FIRST_NAME: u8 = SHORT + 1;
+const LONG: u8 = 255;
+
+/// What most events say of their actor and their tenant. Logs hold their numbers: names are only ever added at the end.
+static NAMES: LazyLock<[Arc<str>; 5]> =
+    LazyLock::new(|| ["default", "client", "engine", "worker", "reaper"].map(Into::into));
 
 const HAS_CAUSATION: u8 = 1;
 const HAS_TRACEPARENT: u8 = 2;
@@ -48,18 +64,30 @@ pub fn encode_meta(meta: &Meta) -> Result<Vec<u8>, MetaError> {
     if let Some(causation_id) = meta.causation_id {
         out.extend(causation_id.as_bytes());
     }
-    let texts = [
-        ("the actor", Some(&*meta.actor)),
-        ("the tenant", Some(&*meta.tenant)),
-        ("the traceparent", traceparent),
-    ];
-    for (name, text) in texts {
-        let Some(text) = text else { continue };
-        let length = u16::try_from(text.len()).map_err(|_| MetaError::TooLong(name, text.len()))?;
-        out.extend(length.to_le_bytes());
-        out.extend(text.as_bytes());
+    write_text(&mut out, "the actor", &meta.actor)?;
+    write_text(&mut out, "the tenant", &meta.tenant)?;
+    if let Some(traceparent) = traceparent {
+        write_text(&mut out, "the traceparent", traceparent)?;
     }
     Ok(out)
+}
+
+fn write_text(out: &mut Vec<u8>, name: &'static str, text: &str) -> Result<(), MetaError> {
+    let named = (FIRST_NAME..).zip(NAMES.iter()).find(|(_, known)| ***known == *text);
+    if let Some((number, _)) = named {
+        out.push(number);
+        return Ok(());
+    }
+    let length = u16::try_from(text.len()).map_err(|_| MetaError::TooLong(name, text.len()))?;
+    match u8::try_from(length) {
+        Ok(length @ ..=SHORT) => out.push(length),
+        Ok(_) | Err(_) => {
+            out.push(LONG);
+            out.extend(length.to_le_bytes());
+        }
+    }
+    out.extend(text.as_bytes());
+    Ok(())
 }
 
 /// Reads what [`encode_meta`] wrote, now or in the past, and nothing else: the hash chain covers the values, so other
@@ -67,7 +95,8 @@ pub fn encode_meta(meta: &Meta) -> Result<Vec<u8>, MetaError> {
 pub fn decode_meta(stored: &[u8]) -> Result<Meta, MetaError> {
     match stored.first() {
         Some(b'{') => decode_json(stored),
-        Some(&FORM) => Bytes(&stored[1..]).meta().ok_or(MetaError::Malformed),
+        Some(&FORM) => Bytes(&stored[1..]).meta(Bytes::text).ok_or(MetaError::Malformed),
+        Some(&FORM_1) => Bytes(&stored[1..]).meta(Bytes::text_of_form_1).ok_or(MetaError::Malformed),
         Some(form) => Err(MetaError::UnknownForm(*form)),
         None => Err(MetaError::Malformed),
     }
@@ -83,7 +112,7 @@ fn decode_json(stored: &[u8]) -> Result<Meta, MetaError> {
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
-    fn meta(mut self) -> Option<Meta> {
+    fn meta(mut self, text: fn(&mut Self) -> Option<Arc<str>>) -> Option<Meta> {
         let [flags] = self.array()?;
         if flags & !(HAS_CAUSATION | HAS_TRACEPARENT) != 0 {
             return None;
@@ -93,11 +122,10 @@ impl<'a> Bytes<'a> {
             0 => None,
             _ => Some(Uuid::from_bytes(self.array()?)),
         };
-        let actor = self.text()?.into();
-        let tenant = self.text()?.into();
+        let (actor, tenant) = (text(&mut self)?, text(&mut self)?);
         let traceparent = match flags & HAS_TRACEPARENT {
             0 => None,
-            _ => Some(self.text()?.to_owned()),
+            _ => Some(text(&mut self)?.as_ref().to_owned()),
         };
         self.0.is_empty().then_some(Meta { actor, tenant, correlation_id, causation_id, traceparent })
     }
@@ -108,8 +136,23 @@ impl<'a> Bytes<'a> {
         Some(*array)
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    fn text(&mut self) -> Option<Arc<str>> {
+        let length = match self.array()? {
+            [length @ ..=SHORT] => length.into(),
+            [LONG] => Some(u16::from_le_bytes(self.array()?)).filter(|length| *length > SHORT.into())?,
+            [number] => return NAMES.get(usize::from(number - FIRST_NAME)).cloned(),
+        };
+        let text = self.utf8(length)?;
+        // It would have been written as a number.
+        NAMES.iter().all(|known| **known != *text).then(|| text.into())
+    }
+
+    fn text_of_form_1(&mut self) -> Option<Arc<str>> {
         let length = u16::from_le_bytes(self.array()?);
+        self.utf8(length).map(Into::into)
+    }
+
+    fn utf8(&mut self, length: u16) -> Option<&'a str> {
         let (text, rest) = self.0.split_at_checked(usize::from(length))?;
         self.0 = rest;
         std::str::from_utf8(text).ok()
@@ -139,11 +182,36 @@ mod tests {
             encode_meta(meta).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
         };
         let correlation = "0102030405060708090a0b0c0d0e0f10";
-        let (client, tenant) = ("0600636c69656e74", "070064656661756c74");
-        assert_eq!(hex(&meta(None, None)), format!("0100{correlation}{client}{tenant}"));
+        let (client, tenant) = ("c1", "c0");
+        assert_eq!(hex(&meta(None, None)), format!("0200{correlation}{client}{tenant}"));
         let caused = meta(Some(Uuid::from_u128(0xff)), Some("00-ab".into()));
         let causation = "000000000000000000000000000000ff";
-        assert_eq!(hex(&caused), format!("0103{correlation}{causation}{client}{tenant}050030302d6162"));
+        assert_eq!(hex(&caused), format!("0203{correlation}{causation}{client}{tenant}0530302d6162"));
+        for (number, name) in (0xc0..).zip(["default", "client", "engine", "worker", "reaper"]) {
+            let named = Meta { actor: name.into(), ..meta(None, None) };
+            assert_eq!(hex(&named), format!("0200{correlation}{number:02x}{tenant}"));
+        }
+        let ada = Meta { actor: "ada".into(), ..meta(None, None) };
+        assert_eq!(hex(&ada), format!("0200{correlation}03616461{tenant}"));
+        let long = Meta { tenant: "t".repeat(192).into(), ..meta(None, None) };
+        assert_eq!(hex(&long), format!("0200{correlation}{client}ffc000{}", "74".repeat(192)));
+    }
+
+    /// Frozen: logs of before hold these bytes.
+    #[test]
+    fn form_1_is_read() {
+        let bytes = |hex: String| -> Vec<u8> {
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+        };
+        let correlation = "0102030405060708090a0b0c0d0e0f10";
+        let (client, tenant) = ("0600636c69656e74", "070064656661756c74");
+        let plain = bytes(format!("0100{correlation}{client}{tenant}"));
+        assert_eq!(decode_meta(&plain).unwrap(), meta(None, None));
+        let causation = "000000000000000000000000000000ff";
+        let caused = bytes(format!("0103{correlation}{causation}{client}{tenant}050030302d6162"));
+        let expected = meta(Some(Uuid::from_u128(0xff)), Some("00-ab".into()));
+        assert_eq!(decode_meta(&caused).unwrap(), expected);
+        assert!(decode_meta(&caused[..caused.len() - 1]).is_err());
     }
 
     #[test]
@@ -165,7 +233,7 @@ mod tests {
     proptest! {
         #[test]
         fn comes_back_and_is_the_only_form_of_its_values(
-            actor in ".{0,40}", tenant in ".{0,40}", traceparent in prop::option::of(".{0,60}"),
+            actor in "(.{0,40}|client|.{90})", tenant in "(.{0,40}|default)", traceparent in prop::option::of(".{0,60}"),
             correlation in any::<u128>(), causation in prop::option::of(any::<u128>()),
             at in any::<prop::sample::Index>(), byte in any::<u8>(),
         ) {

@@ -20,6 +20,8 @@ use crate::{schema, sse};
 
 const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 1_000;
+/// Positions among which events of some kinds are looked for at once.
+const SPAN: u64 = 4_096;
 const SSE: &str = "text/event-stream";
 
 /// Read the log.
@@ -136,7 +138,7 @@ fn follow(state: ApiState, after: Position, kinds: Kinds) -> Response {
     }))
 }
 
-/// The messages for the next events after `after`, and the position of the last one; None if there are no more.
+/// The messages for the next events after `after`, and the last position that was looked at; None if there are no more.
 async fn next(
     state: &ApiState,
     after: Position,
@@ -148,12 +150,28 @@ async fn next(
         last = Some(event.position);
         if kinds.show(event) { sse::encode_recorded(&mut text, event) } else { Ok(()) }
     };
+    let feed = state.ops.engine.feed();
+    let head = feed.head();
+    if after >= head {
+        // What comes next is heard of, and need not be looked for.
+        return Ok((text, None));
+    }
+    let reader = &state.ops.reader;
     // What just happened is still in memory.
-    let seen = match state.ops.engine.feed().recent(after) {
-        Some(page) => page.iter().take(PAGE_EVENTS).try_for_each(|entry| see(&entry.recorded)),
-        None => {
-            let events =
-                state.ops.reader.read_all(after, PAGE_EVENTS).await.map_err(|error| error.to_string())?;
+    let seen = match (feed.recent(after), &kinds.0) {
+        (Some(page), _) => page.iter().take(PAGE_EVENTS).try_for_each(|entry| see(&entry.recorded)),
+        (None, Some(kinds)) => {
+            let until = Position(after.0.saturating_add(SPAN)).min(head);
+            let events = reader.read_kinds(kinds, (after, until), PAGE_EVENTS).await;
+            let events = events.map_err(|error| error.to_string())?;
+            let shown = events.iter().try_for_each(see);
+            if events.len() < PAGE_EVENTS {
+                last = Some(until);
+            }
+            shown
+        }
+        (None, None) => {
+            let events = reader.read_all(after, PAGE_EVENTS).await.map_err(|error| error.to_string())?;
             events.iter().try_for_each(see)
         }
     };

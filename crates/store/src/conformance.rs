@@ -42,7 +42,7 @@ pub(crate) trait Fixture: Send + Sync {
 /// Makes a test of every case for the fixture that `$fixture` evaluates to.
 macro_rules! conforms {
     ($fixture:expr) => {
-        conforms!($fixture; an_empty_log, appending_and_reading, the_stream_of_the_queues, the_streams_of_articles, paging, a_moved_head,
+        conforms!($fixture; an_empty_log, appending_and_reading, the_stream_of_the_queues, the_streams_of_articles, paging, reading_some_kinds, a_moved_head,
             a_version_that_exists, blobs, keys, everything_survives_reopening,
             streams_leave_the_log, a_refused_removal_leaves_everything,
             a_lost_task_voids_the_batch, every_lost_task_is_named, holders, due_times, the_queue_can_be_replaced,

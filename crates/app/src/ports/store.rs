@@ -321,6 +321,27 @@ pub trait LogReader: Send + Sync + 'static {
     /// what it says is at least as new as the events that were read before.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError>;
 
+    /// Up to `limit` events of some kinds after a position and not beyond `until`, in order. A store that can passes over
+    /// the others where they are.
+    async fn read_kinds(
+        &self,
+        kinds: &[String],
+        (mut after, until): (Position, Position),
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let mut found = Vec::new();
+        while after < until && found.len() < limit {
+            let page = self.read_all(after, limit).await?;
+            let Some(last) = page.last() else { break };
+            after = last.position;
+            let wanted =
+                |event: &Recorded| event.position <= until && kinds.iter().any(|kind| *kind == event.kind);
+            found.extend(page.into_iter().filter(wanted));
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
     /// Up to `limit` holes that end after a position, in order.
     async fn archived_runs(&self, after: Position, limit: usize) -> Result<Vec<Run>, StoreError>;
 

@@ -64,6 +64,30 @@ pub(crate) async fn paging(fixture: &dyn Fixture) {
     assert_eq!(page.iter().map(|event| event.version.0).collect::<Vec<_>>(), [21, 22, 23]);
 }
 
+pub(crate) async fn reading_some_kinds(fixture: &dyn Fixture) {
+    let (mut writer, reader) = fixture.open().await;
+    let events: Vec<(u128, u64)> = (1..=30).map(|version| (1, version)).collect();
+    let mut batch = Batch { entries: entries(Head::EMPTY, &events), ..Batch::default() };
+    for (nth, entry) in batch.entries.iter_mut().enumerate() {
+        entry.recorded.kind = ["JobCancelled", "JobCompleted", "JobFailed"][nth % 3].into();
+    }
+    writer.commit(Head::EMPTY, &batch).await.unwrap();
+    for (kinds, after, until, limit, expected) in [
+        (&["JobCompleted"][..], 0, 30, 100, &[2, 5, 8, 11, 14, 17, 20, 23, 26, 29][..]),
+        (&["JobFailed", "JobCancelled"], 3, 10, 100, &[4, 6, 7, 9, 10]),
+        (&["JobFailed", "JobCancelled"], 3, 10, 3, &[4, 6, 7]),
+        (&["JobCompleted"], 26, 28, 100, &[]),
+        (&["StageStarted"], 0, 30, 100, &[]),
+        (&["JobCompleted"], 26, 1_000, 100, &[29]),
+        (&["JobCompleted"], 30, 1_000, 100, &[]),
+    ] {
+        let names: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        let found = reader.read_kinds(&names, (Position(after), Position(until)), limit).await.unwrap();
+        let positions: Vec<u64> = found.iter().map(|event| event.position.0).collect();
+        assert_eq!(positions, expected, "{kinds:?} from {after} to {until}, up to {limit}");
+    }
+}
+
 pub(crate) async fn a_moved_head(fixture: &dyn Fixture) {
     let (mut writer, reader) = fixture.open().await;
     commit(writer.as_mut(), &[(1, 1)], vec![]).await.unwrap();

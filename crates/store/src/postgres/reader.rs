@@ -37,6 +37,12 @@ pub(super) const READ_ALL: &str = concat!(
     " FROM quillwork.events e WHERE e.position > $1 ORDER BY e.position LIMIT $2"
 );
 
+pub(super) const READ_KINDS: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    " FROM quillwork.events e WHERE e.position > $1 AND e.position <= $2 AND e.kind = ANY($3) ORDER BY e.position LIMIT $4"
+);
+
 pub(super) const ARCHIVED_RUNS: &str = "SELECT a.first, a.last, a.before, a.hash FROM quillwork.archived_runs a WHERE a.last > $1 ORDER BY a.last LIMIT $2";
 
 pub(super) const BLOB: &str = "SELECT b.bytes, b.zstd FROM quillwork.blobs b WHERE b.sha256 = $1";
@@ -139,6 +145,20 @@ impl LogReader for PostgresReader {
             return copied::events(&self.pool, after, limit).await.map_err(|error| self.place.error(error));
         }
         let query = sqlx::query(READ_ALL).bind(signed(after.0)).bind(rows_limit(limit));
+        self.all(query, |row| rows::recorded(row, 0)).await
+    }
+
+    async fn read_kinds(
+        &self,
+        kinds: &[String],
+        (after, until): (Position, Position),
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let query = sqlx::query(READ_KINDS)
+            .bind(signed(after.0))
+            .bind(signed(until.0))
+            .bind(kinds.to_vec())
+            .bind(rows_limit(limit));
         self.all(query, |row| rows::recorded(row, 0)).await
     }
 

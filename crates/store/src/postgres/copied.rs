@@ -42,47 +42,63 @@ pub(super) async fn events(pool: &PgPool, after: Position, limit: usize) -> sqlx
             // There may be more to read than the error.
             conn.close_on_drop();
         }
-        drop(conn);
-        Bytes(&copied?).events().map_err(damaged)
+        copied
     });
     copying.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
 }
 
-async fn copy_out(conn: &mut PgConnection, after: Position, limit: usize) -> sqlx::Result<Vec<u8>> {
+async fn copy_out(conn: &mut PgConnection, after: Position, limit: usize) -> sqlx::Result<Vec<Recorded>> {
     let mut tx = conn.begin().await?;
     let set = sqlx::query(SET).persistent(false);
     let set = set.bind(signed(after.0).to_string()).bind(rows_limit(limit).to_string());
     set.execute(&mut *tx).await?;
-    let mut copied = Vec::new();
-    let mut chunks = tx.copy_out_raw(COPY).await?;
-    while let Some(chunk) = chunks.try_next().await? {
-        copied.extend_from_slice(&chunk);
+    let mut copied = Copied::default();
+    let mut messages = tx.copy_out_raw(COPY).await?;
+    while let Some(message) = messages.try_next().await? {
+        copied.add(&message).map_err(damaged)?;
     }
-    drop(chunks);
+    drop(messages);
     tx.commit().await?;
-    Ok(copied)
+    copied.whole().map_err(damaged)
 }
 
-/// What is left to read. All of it is there: whatever ends too soon is damaged.
-struct Bytes<'a>(&'a [u8]);
+/// What came so far. Each message has whole rows, the first one behind the signature, the last one before the end.
+#[derive(Default)]
+struct Copied {
+    events: Vec<Recorded>,
+    has_begun: bool,
+    has_ended: bool,
+}
 
-impl<'a> Bytes<'a> {
-    fn events(mut self) -> Result<Vec<Recorded>, Damaged> {
-        if self.array()? != SIGNATURE {
-            return Err(Damaged::Copy);
+impl Copied {
+    fn add(&mut self, message: &[u8]) -> Result<(), Damaged> {
+        let mut bytes = Bytes(message);
+        if !std::mem::replace(&mut self.has_begun, true) {
+            if bytes.array()? != SIGNATURE {
+                return Err(Damaged::Copy);
+            }
+            let _flags: [u8; 4] = bytes.array()?;
+            let _extension = bytes.field()?;
         }
-        let _flags: [u8; 4] = self.array()?;
-        let _extension = self.field()?;
-        let mut events = Vec::new();
-        loop {
-            match i16::from_be_bytes(self.array()?) {
-                COLUMNS => events.push(self.row()?.recorded()?),
-                END if self.0.is_empty() => return Ok(events),
+        while !bytes.0.is_empty() && !self.has_ended {
+            match i16::from_be_bytes(bytes.array()?) {
+                COLUMNS => self.events.push(bytes.row()?.recorded()?),
+                END => self.has_ended = true,
                 _ => return Err(Damaged::Copy),
             }
         }
+        if bytes.0.is_empty() { Ok(()) } else { Err(Damaged::Copy) }
     }
 
+    fn whole(self) -> Result<Vec<Recorded>, Damaged> {
+        if self.has_ended { Ok(self.events) } else { Err(Damaged::Copy) }
+    }
+}
+
+/// What is left to read of a message. All of it is there: whatever ends too soon is damaged.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
     fn row(&mut self) -> Result<EventRow<'a>, Damaged> {
         Ok(EventRow {
             position: i64::from_be_bytes(self.fixed()?),
@@ -150,21 +166,35 @@ mod tests {
         bytes
     }
 
+    fn read(messages: &[&[u8]]) -> Result<Vec<Recorded>, Damaged> {
+        let mut copied = Copied::default();
+        messages.iter().try_for_each(|message| copied.add(message))?;
+        copied.whole()
+    }
+
     #[test]
     fn what_was_copied_is_read() {
-        let events = Bytes(&one_event()).events().unwrap();
-        let event = &events[0];
-        assert_eq!((events.len(), event.position, event.version), (1, Position(7), Version(2)));
-        assert_eq!(event.stream, StreamId::Job(JobId(Uuid::from_bytes([5; 16]))));
-        assert_eq!((&*event.kind, &*event.data, &*event.meta.tenant), ("JobCompleted", &b"{}"[..], "t"));
+        let bytes = one_event();
+        let (begin, end) = bytes.split_at(bytes.len() - 2);
+        let (head, row) = begin.split_at(SIGNATURE.len() + 8);
+        for messages in [&[&bytes[..]][..], &[begin, end], &[head, row, end]] {
+            let events = read(messages).unwrap();
+            let event = &events[0];
+            assert_eq!((events.len(), event.position, event.version), (1, Position(7), Version(2)));
+            assert_eq!(event.stream, StreamId::Job(JobId(Uuid::from_bytes([5; 16]))));
+            assert_eq!((&*event.kind, &*event.data, &*event.meta.tenant), ("JobCompleted", &b"{}"[..], "t"));
+        }
+        assert_eq!(read(&[head, row, row, end]).unwrap().len(), 2);
     }
 
     #[test]
     fn whatever_ends_too_soon_or_too_late_is_damaged() {
         let whole = one_event();
         for n_bytes in 0..whole.len() {
-            assert!(Bytes(&whole[..n_bytes]).events().is_err(), "of {n_bytes} bytes");
+            assert!(read(&[&whole[..n_bytes]]).is_err(), "of {n_bytes} bytes");
         }
-        assert!(Bytes(&[whole, vec![0]].concat()).events().is_err());
+        assert!(read(&[&[&whole[..], &[0]].concat()]).is_err());
+        assert!(read(&[&whole, &[0]]).is_err());
+        assert!(read(&[]).is_err());
     }
 }

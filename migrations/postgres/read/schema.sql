@@ -25,7 +25,7 @@ CREATE TABLE job_summary (
     details            text NOT NULL
 ) WITH (
     -- A job that goes on without a new status finds room on its page, and no index has news.
-    fillfactor = 80,
+    fillfactor = 90,
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.02
 );

@@ -17,6 +17,7 @@ mod raw;
 mod replay;
 mod server;
 mod store;
+mod stored;
 mod targets;
 
 use std::fs;
@@ -73,10 +74,12 @@ fn measure(
     if options.sqlite() {
         stores.push(Bench { binary, store: Store::Sqlite, postgres: None, extent }.run()?);
     }
-    let mut fleets = Vec::new();
+    let (mut fleets, mut stored) = (Vec::new(), None);
     if let Some(postgres) = &postgres {
         stores.push(Bench { binary, store: Store::Postgres, postgres: Some(postgres), extent }.run()?);
         fleets = fleet::measure(binary, postgres, extent)?;
+        let measure = |jobs| stored::measure(binary, postgres, extent, jobs);
+        stored = options.stored.map(measure).transpose()?;
     }
     report("raw limits again");
     let after = raw.measure()?;
@@ -91,6 +94,7 @@ fn measure(
         other_load_after: Look::now()?.since(&end).busy,
         stores,
         fleets,
+        stored,
         raw: raw::pair(before, &after),
     })
 }

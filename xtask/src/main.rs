@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 
 const USAGE: &str = "usage: cargo xtask test [ARGS FOR CARGO TEST] | chaos [--seconds N] [--seed N]
-       | bench [--quick] [--only sqlite|postgres] [--json FILE] | ci
+       | bench [--quick] [--only sqlite|postgres] [--stored JOBS] [--json FILE] | ci
   test   all tests of the workspace; as root on Debian, installs the servers they need
   chaos  only the chaos test, for so many seconds, with the faults that a seed draws
   bench  builds the release binary and measures everything that docs/benchmarks.md claims, on an idle machine

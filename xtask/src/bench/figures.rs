@@ -18,6 +18,8 @@ pub(super) struct Figures {
     pub(super) stores: Vec<StoreFigures>,
     /// Several processes on one PostgreSQL.
     pub(super) fleets: Vec<Fleet>,
+    /// Many jobs in PostgreSQL, if that was asked for.
+    pub(super) stored: Option<Stored>,
     pub(super) raw: Vec<RawLimit>,
 }
 
@@ -111,6 +113,14 @@ pub(super) struct Replay {
 pub(super) struct Fleet {
     pub(super) roles: Vec<String>,
     pub(super) runs: Runs,
+}
+
+/// Single submissions to an empty store and to one with many finished jobs.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Stored {
+    pub(super) jobs: u64,
+    pub(super) empty: Runs,
+    pub(super) filled: Runs,
 }
 
 /// What the machine can do without us, per second.

@@ -12,8 +12,13 @@ use super::store::closed_loop;
 use super::targets::CONNECTIONS;
 use crate::report;
 
-/// One, two and four processes. The first one of each has the API.
-const FLEETS: [&[&str]; 3] = [&["up"], &["up", "worker"], &["api", "worker", "worker", "projector"]];
+/// One process, the same with workers beside it, and the roles apart. The first process of each has the API.
+pub(super) const FLEETS: [&[&str]; 4] = [
+    &["up"],
+    &["up", "worker"],
+    &["up", "worker", "worker", "worker"],
+    &["api", "worker", "worker", "projector"],
+];
 
 /// Each fleet several times, in turn, because the speed of a machine drifts.
 pub(super) fn measure(binary: &Path, postgres: &Postgres, extent: Extent) -> Result<Vec<Fleet>> {

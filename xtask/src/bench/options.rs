@@ -12,6 +12,8 @@ pub(super) struct Options {
     pub(super) quick: bool,
     /// The one store to measure; None for both.
     pub(super) only: Option<Only>,
+    /// So many jobs are stored in PostgreSQL to see what a large store costs.
+    pub(super) stored: Option<u64>,
     /// Where the figures go as JSON, besides the page.
     pub(super) json: Option<PathBuf>,
 }
@@ -36,11 +38,18 @@ impl Options {
                         Some(_) | None => bail!("--only needs sqlite or postgres"),
                     });
                 }
+                "--stored" => {
+                    let jobs = args.next().and_then(|jobs| jobs.parse().ok()).filter(|jobs| *jobs > 0);
+                    options.stored = Some(jobs.context("--stored needs a number of jobs")?);
+                }
                 "--json" => options.json = Some(args.next().context("--json needs a file")?.into()),
                 other => bail!(
-                    "unknown argument {other:?}; expected --quick, --only sqlite|postgres or --json FILE"
+                    "unknown argument {other:?}; expected --quick, --only sqlite|postgres, --stored JOBS or --json FILE"
                 ),
             }
+        }
+        if options.stored.is_some() && !options.postgres() {
+            bail!("--stored is about PostgreSQL, and --only sqlite leaves it out");
         }
         Ok(options)
     }
@@ -110,10 +119,24 @@ mod tests {
     #[test]
     fn options_are_read() {
         assert_eq!(read("").unwrap(), Options::default());
-        let options = read("--quick --only postgres --json f.json").unwrap();
-        assert_eq!(options, Options { quick: true, only: Some(Only::Postgres), json: Some("f.json".into()) });
+        let options = read("--quick --only postgres --stored 100 --json f.json").unwrap();
+        let expected = Options {
+            quick: true,
+            only: Some(Only::Postgres),
+            stored: Some(100),
+            json: Some("f.json".into()),
+        };
+        assert_eq!(options, expected);
         assert!(options.postgres() && !options.sqlite());
-        for wrong in ["--only", "--only redis", "--json", "--slow"] {
+        for wrong in [
+            "--only",
+            "--only redis",
+            "--json",
+            "--slow",
+            "--stored",
+            "--stored 0",
+            "--stored 9 --only sqlite",
+        ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use super::figures::{Figures, JobRun, Runs, StoreFigures};
+use super::figures::{Figures, JobRun, Runs, StoreFigures, Stored};
 use super::generator::Queries;
 use super::number::Rounding::{Down, Up};
 use super::number::whole;
@@ -53,6 +53,9 @@ pub(super) fn render(figures: &Figures) -> String {
     section(&mut page, "Replay", &replay(figures));
     if !figures.fleets.is_empty() {
         section(&mut page, "Several processes on one PostgreSQL", &fleets(figures));
+    }
+    if let Some(measured) = &figures.stored {
+        section(&mut page, "With many jobs stored", &stored(measured));
     }
     section(&mut page, "Raw limits", &raw(figures));
     page
@@ -282,6 +285,23 @@ fn fleets(figures: &Figures) -> String {
         rows.collect(),
     );
     format!("Single submissions over {CONNECTIONS} connections to the first process.\n\n{table}")
+}
+
+fn stored(Stored { jobs, empty, filled }: &Stored) -> String {
+    let rows = [("empty", empty), ("filled", filled)].map(|(name, runs)| {
+        let run = runs.median();
+        let mut row = vec![name.to_owned(), rates_of(runs)];
+        row.extend(latencies(run));
+        row.push(Up.show(run.cost.cpu_micros()));
+        row
+    });
+    let header =
+        ["store", "jobs/s", "submit p50 / p99 ms", "submit to completed p50 / p99 ms", "CPU µs per job, all"];
+    format!(
+        "Single submissions over {CONNECTIONS} connections to one process on PostgreSQL, to an empty store and to one with {} finished jobs in turns.\nThe jobs are copies of one real job that were made by SQL, then vacuumed and analyzed.\n\n{}",
+        whole(*jobs as f64),
+        table(&header, rows.into())
+    )
 }
 
 fn raw(figures: &Figures) -> String {

@@ -41,6 +41,11 @@ impl<'a> Place<'a> {
         args
     }
 
+    /// The name of the database, if it is one.
+    pub(super) fn database(&self) -> Option<&str> {
+        self.database.as_ref().map(|(database, _)| database.name())
+    }
+
     pub(super) fn usage(&self) -> Result<Usage> {
         let Some((database, server)) = &self.database else {
             let directory = self.directory.path();

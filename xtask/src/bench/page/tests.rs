@@ -70,6 +70,7 @@ pub(in crate::bench) fn figures() -> Figures {
             queries: QueryFigures { idle: queries(25_000.5), busy: queries(19_000.0), busy_rate: 1_000.0 },
             replay: Replay { events: 600_000, fold: 1_200_000.0, read_models: 210_000.0, audit: 900_000.0 },
         }],
+        stored: None,
         fleets: vec![fleet(&["up"], 5_000.0), fleet(&["up", "worker"], 4_500.0)],
         raw: vec![RawLimit {
             name: "fdatasync of 4 KiB, overwriting".into(),

@@ -18,7 +18,7 @@ use quillwork_domain::id::{JobId, Position, Version};
 use quillwork_domain::job::{Event, Job, JobSubmitted, Rework, Spent, StagePhase, evolve};
 use quillwork_domain::plan::{Backoff, Plan, PlannedStage};
 use quillwork_domain::wire;
-use quillwork_store::postgres::{self, PostgresConfig};
+use quillwork_store::postgres::{self, Hears, PostgresConfig};
 use quillwork_store::sqlite::{self, DataDir};
 use quillwork_test_servers::{Database, Postgres};
 use quillwork_worker::context::StageContext;
@@ -217,6 +217,7 @@ pub fn postgres_config(url: &str) -> PostgresConfig {
         max_connections: 3,
         pooled: false,
         poll_interval: Duration::from_millis(250),
+        hears: Hears::All,
     }
 }
 

@@ -10,6 +10,7 @@ mod archive;
 mod batch;
 mod cache;
 mod content;
+mod contention;
 mod fill;
 mod gate;
 mod glance;

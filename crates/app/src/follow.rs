@@ -1,5 +1,7 @@
 //! Letting a process know what the others write.
 
+use quillwork_domain::id::Position;
+
 use crate::engine::Engine;
 use crate::feed::Feed;
 use crate::ports::store::{LogWatch, Notice};
@@ -9,6 +11,7 @@ pub async fn follow(mut watch: Box<dyn LogWatch>, feed: Feed, engine: Option<Eng
     let mut seen = feed.head();
     loop {
         let notice = watch.next().await;
+        let notice = understood(notice, seen.max(feed.head()));
         let (Notice::Written { head, .. } | Notice::Unknown { head }) = notice;
         let grown = head > seen;
         let others = feed.of_others(seen, head);
@@ -21,5 +24,29 @@ pub async fn follow(mut watch: Box<dyn LogWatch>, feed: Feed, engine: Option<Eng
         feed.advance(head);
         feed.wake_for(&others).await;
         seen = head.max(seen);
+    }
+}
+
+/// What a notice means to a process that knows the log up to `known`. What others wrote in silence before it may have
+/// let tasks wait, too.
+fn understood(notice: Notice, known: Position) -> Notice {
+    match notice {
+        Notice::Written { before, head, .. } if before > known => Notice::Unknown { head },
+        told @ (Notice::Written { .. } | Notice::Unknown { .. }) => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::store::News;
+
+    #[test]
+    fn what_comes_after_a_silence_is_unknown() {
+        let (before, head) = (Position(4), Position(6));
+        let told = Notice::Written { before, head, news: News::default() };
+        assert_eq!(understood(told.clone(), Position(4)), told);
+        assert_eq!(understood(told.clone(), Position(9)), told);
+        assert_eq!(understood(told, Position(3)), Notice::Unknown { head });
     }
 }

@@ -9,7 +9,7 @@ use quillwork_app::ports::cache::Cache;
 use quillwork_app::ports::store::{LogReader, LogWatch, LogWriter};
 use quillwork_domain::id::Position;
 use quillwork_projections::{PgReadConfig, ReadModels, rebuild, rebuild_postgres};
-use quillwork_store::postgres::{self, Opened, PostgresCache, PostgresConfig};
+use quillwork_store::postgres::{self, Hears, Opened, PostgresCache, PostgresConfig};
 use quillwork_store::sqlite::{self, DataDir, SqliteCache};
 
 use crate::config::{Settings, without_password};
@@ -40,9 +40,11 @@ pub(crate) struct Writer {
 }
 
 impl Storage {
-    /// Opens the store and brings its schema up to date, as far as the settings allow.
-    pub(crate) async fn open(settings: &Settings) -> anyhow::Result<(Self, Writer)> {
-        let Some(config) = postgres_config(settings) else {
+    /// Opens the store and brings its schema up to date, as far as the settings allow. Where others write to it, too, they
+    /// tell this process what it `hears` of.
+    pub(crate) async fn open(settings: &Settings, hears: Hears) -> anyhow::Result<(Self, Writer)> {
+        let config = postgres_config(settings).map(|config| PostgresConfig { hears, ..config });
+        let Some(config) = config else {
             let dir = DataDir::own(&settings.data_dir)?;
             let (writer, reader) = sqlite::open(&dir).context("cannot open the log")?;
             let writer = Writer { writer: Box::new(writer), watch: None };
@@ -126,5 +128,6 @@ pub(crate) fn postgres_config(settings: &Settings) -> Option<PostgresConfig> {
         max_connections: settings.max_connections,
         pooled: settings.pooled,
         poll_interval: settings.poll_interval.0,
+        hears: Hears::All,
     })
 }

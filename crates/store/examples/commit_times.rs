@@ -15,7 +15,7 @@ use quillwork_domain::id::{JobId, Version};
 use quillwork_domain::job::{Event, JobCancelled};
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::plan::StageIndex;
-use quillwork_store::postgres::{self, PostgresConfig, PostgresWriter};
+use quillwork_store::postgres::{self, Hears, PostgresConfig, PostgresWriter};
 use uuid::Uuid;
 
 const N_COMMITS: usize = 300;
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).ok_or("usage: commit_times URL [pooled]")?;
     let pooled = std::env::args().nth(2).is_some();
     let poll_interval = Duration::from_millis(250);
-    let config = PostgresConfig { url, max_connections: 2, pooled, poll_interval };
+    let config = PostgresConfig { url, max_connections: 2, pooled, poll_interval, hears: Hears::All };
     postgres::migrate(&config).await?;
     let mut writer = postgres::writer(&config)?;
     let lease = writer.open_lease("commit_times", Duration::from_secs(600)).await?;

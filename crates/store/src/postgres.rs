@@ -25,7 +25,7 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use crate::postgres::place::Place;
 
 pub use cache::PostgresCache;
-pub use place::PostgresConfig;
+pub use place::{Hears, PostgresConfig};
 pub use reader::PostgresReader;
 pub use schema::{check_schema, migrate};
 pub use watch::PostgresWatch;

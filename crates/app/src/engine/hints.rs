@@ -45,7 +45,7 @@ impl Hints {
     pub(crate) fn give(&self, notice: Notice) {
         let mut pending = self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner);
         match notice {
-            Notice::Written { head, news: News { mut waiting, cancelled } } => {
+            Notice::Written { head, news: News { mut waiting, cancelled }, .. } => {
                 waiting.retain(|handler| self.shared.served.contains(handler));
                 if waiting.is_empty() && !cancelled {
                     return;

@@ -107,6 +107,9 @@ impl EngineLoop {
             }
         }
         if pending.any {
+            // Also who else is there may have changed.
+            let survey = self.writer.survey().await?;
+            self.adopt(survey);
             self.queues.reset(now);
         }
         if pending.cancelled {

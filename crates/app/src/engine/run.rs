@@ -14,6 +14,7 @@ use crate::engine::EngineConfig;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
 use crate::engine::content::ContentRequest;
+use crate::engine::contention::Contention;
 use crate::engine::gate::Gate;
 use crate::engine::glance::{Glance, Patience};
 use crate::engine::handle::{ControlRequest, Mode, Request};
@@ -48,8 +49,9 @@ pub(crate) struct EngineLoop {
     pub(crate) patience: Patience,
     /// Handlers that tasks wait for and no worker has; their jobs are given up.
     pub(crate) unserved: Vec<String>,
-    /// Other processes may write: the log is locked before a batch is planned.
+    /// Other processes may write.
     pub(crate) shared: bool,
+    pub(crate) contention: Contention,
     /// The last commit failed, and may have been written all the same.
     pub(crate) in_doubt: bool,
     pub(crate) backlog: u64,

@@ -14,6 +14,7 @@ use crate::engine::admission::Admission;
 use crate::engine::archive::ArchiveRequest;
 use crate::engine::cache::Cache;
 use crate::engine::content::ContentRequest;
+use crate::engine::contention::Contention;
 use crate::engine::gate::Gate;
 use crate::engine::glance::{Glance, Patience};
 use crate::engine::handle::{ControlRequest, Mode, Request};
@@ -217,6 +218,7 @@ async fn open(
         patience: Patience::default(),
         unserved,
         shared: survey.shared,
+        contention: Contention::default(),
         in_doubt: false,
         backlog: survey.backlog,
         skew: survey.now.as_millis() - clock::now().as_millis(),

@@ -49,12 +49,14 @@ impl EngineLoop {
 
     async fn try_turn(&mut self, intake: &mut Intake, mode: Mode) -> Result<bool, StoreError> {
         self.keep_house(intake).await?;
+        let mut must_lock = false;
         for n_plans in 1..=MAX_REPLANS {
             if intake.is_empty() && !self.finds_work(mode).await? {
                 return Ok(false);
             }
             let only_looks = intake.is_empty();
-            if self.shared {
+            let locks = must_lock || self.must_lock();
+            if locks {
                 let survey = self.writer.lock().await?;
                 self.adopt(survey);
                 // The wait for the lock may have formed a bigger batch.
@@ -62,6 +64,11 @@ impl EngineLoop {
             }
             let ready = self.plan(intake, mode).await?;
             if ready.planned.batch.entries.is_empty() {
+                if self.shared && !locks && !intake.is_done() {
+                    // No commit will show whether these answers are of the present.
+                    must_lock = true;
+                    continue;
+                }
                 self.writer.unlock().await?;
                 if only_looks {
                     self.patience.came_in_vain();
@@ -70,6 +77,7 @@ impl EngineLoop {
             }
             match self.writer.commit(self.head, &ready.planned.batch).await {
                 Ok(()) => {
+                    self.contention.committed();
                     if only_looks && !ready.planned.started.is_empty() {
                         self.patience.found();
                     }
@@ -99,10 +107,18 @@ impl EngineLoop {
         Err(StoreError::Unavailable("other writers were faster every time".into()))
     }
 
+    /// True if others must be kept out while the batch is planned.
+    fn must_lock(&self) -> bool {
+        // What others let this process know comes sooner than what it would find out.
+        let is_behind = self.feed.head() > self.head.position;
+        self.shared && (is_behind || self.contention.is_likely())
+    }
+
     /// Takes over what the store says of itself.
     pub(super) fn adopt(&mut self, survey: Survey) {
         if survey.head != self.head {
             self.head = survey.head;
+            self.contention.disturbed();
             self.cache.outdate();
             self.feed.advance(survey.head.position);
         }

@@ -373,8 +373,9 @@ pub trait LogReader: Send + Sync + 'static {
 /// What a process learns of the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The log has grown, to this position at least, and what came with it.
-    Written { head: Position, news: News },
+    /// The log has grown from one position to another, and what came with it. If this process knows less than the first
+    /// one, others have written something before that it was not told.
+    Written { before: Position, head: Position, news: News },
     /// Something may have happened; whoever cares must look.
     Unknown { head: Position },
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use quillwork_app::audit::derive_queue;
+use quillwork_store::postgres::Hears;
 use serde_json::json;
 
 use crate::cli::Globals;
@@ -27,7 +28,7 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     if postgres_config(&settings).is_none() {
         super::audit::require_log(&settings)?;
     }
-    let (storage, Writer { mut writer, .. }) = Storage::open(&settings).await?;
+    let (storage, Writer { mut writer, .. }) = Storage::open(&settings, Hears::All).await?;
     let mut rebuilt = json!({});
 
     if !args.only_read_models {

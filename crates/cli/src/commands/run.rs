@@ -20,6 +20,7 @@ use quillwork_domain::money::Usd;
 use quillwork_domain::payload::Payload;
 use quillwork_domain::wire;
 use quillwork_projections::Projector;
+use quillwork_store::postgres::Hears;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -86,7 +87,7 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     logging::start(&config.settings)?;
     let mut signals = Signals::new()?;
 
-    let (storage, writer) = Storage::open(&config.settings).await?;
+    let (storage, writer) = Storage::open(&config.settings, Hears::All).await?;
     let outside = Outside::new(&config.settings, storage.cache(&config.settings)?, &mut Registry::default())?;
     let limits = config.settings.budgets.of_a_day();
     let models = if limits.is_empty() { None } else { Some(storage.read_models(&config.settings).await?) };

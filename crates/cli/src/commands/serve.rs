@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 use quillwork_api::{ApiState, HttpMetrics, Limits, Ops, Resources, ops_router, router, serve as serve_http};
 use quillwork_app::budgets::TenantBudgets;
 use quillwork_projections::{Projector, ReadModels};
+use quillwork_store::postgres::Hears;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -59,17 +60,15 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<u8> {
         None => None,
     };
 
-    let (storage, writer) = Storage::open(settings).await?;
+    let reads = roles.api || roles.projector;
+    let hears = if reads { Hears::All } else { Hears::Work };
+    let (storage, writer) = Storage::open(settings, hears).await?;
     let mut registry = Registry::default();
     let outside = Outside::new(settings, storage.cache(settings)?, &mut registry)?;
     let limits = settings.budgets.of_a_day();
     let is_limited = roles.handlers != Handlers::None && !limits.is_empty();
     // A process that only works reads what tenants have spent, if they are limited.
-    let read_models = if roles.api || roles.projector || is_limited {
-        Some(storage.read_models(settings).await?)
-    } else {
-        None
-    };
+    let read_models = if reads || is_limited { Some(storage.read_models(settings).await?) } else { None };
     let budgets = read_models.clone().filter(|_| is_limited);
     let budgets = budgets.map(|models| Arc::new(TenantBudgets::new(limits, Arc::new(models))));
     let mut local = Local::start(&config, &storage, writer, &outside, &roles.handlers, budgets).await?;
@@ -84,7 +83,7 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<u8> {
     let mut background = JoinSet::new();
     let stop_models = CancellationToken::new();
     let (draining, stop_http) = (CancellationToken::new(), CancellationToken::new());
-    let models = read_models.filter(|_| roles.api || roles.projector);
+    let models = read_models.filter(|_| reads);
     // A projector follows by itself while it stands by.
     if let Some(models) = models.as_ref().filter(|_| storage.is_shared() && !roles.projector) {
         background.spawn(models.clone().follow(stop_models.clone()));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quillwork_app::clock;
 use quillwork_app::ports::store::{Batch, Claim, LogWriter};
-use quillwork_store::postgres::{self, PostgresConfig};
+use quillwork_store::postgres::{self, Hears, PostgresConfig};
 use quillwork_store::sqlite::{self, DataDir};
 use quillwork_test_servers::{Database, Postgres};
 use tempfile::TempDir;
@@ -48,7 +48,8 @@ impl Store {
         let database = server.database();
         let url = database.url().to_owned();
         let poll_interval = Duration::from_secs(1);
-        let config = PostgresConfig { url, max_connections: 1, pooled: false, poll_interval };
+        let hears = Hears::All;
+        let config = PostgresConfig { url, max_connections: 1, pooled: false, poll_interval, hears };
         postgres::migrate(&config).await.unwrap();
         let writer = postgres::writer(&config).unwrap();
         Self { name: "postgres", writer: Box::new(writer), _place: Place::Database(database) }

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::postgres::errors::{is_fenced, is_taken};
-use crate::postgres::news;
+use crate::postgres::news::{self, Audience};
 use crate::postgres::rows::{self, signed};
 use crate::postgres::session::{Failure, Session, Statement};
 
@@ -109,7 +109,7 @@ pub(super) async fn commit(
     session: &mut Session,
     expected: Head,
     batch: &Batch,
-    shared: bool,
+    audience: Audience,
 ) -> Result<Outcome, Failure> {
     // By itself the statement is a transaction. In a pool its answer could get lost and the statement be done much later;
     // a transaction needs one more word of us for that.
@@ -118,7 +118,8 @@ pub(super) async fn commit(
         session.begin("").await?;
     }
     let presumed = Presumed::of(batch);
-    let news = (shared && !session.pooled()).then(|| news::write(expected, batch));
+    let tells = !session.pooled() && audience.wants(&batch.news);
+    let news = tells.then(|| news::write(expected, batch));
     let statement = statement(expected, session.fence, batch, &presumed, news)?;
     match session.one(statement).await {
         Ok(row) if row.try_get::<i64, _>(0)? == 1 => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use quillwork_app::ports::store::{LeaseToken, TaskKey};
 use sqlx::Row as _;
 
+use crate::postgres::place::Hears;
 use crate::postgres::rows::{self, rows_limit};
 use crate::postgres::session::{Failure, Session};
 
@@ -16,7 +17,8 @@ macro_rules! tell {
 }
 
 pub(super) const OPEN: &str = concat!(
-    "INSERT INTO quillwork.leases (worker, expires_at) VALUES ($1, quillwork.clock_ms() + $2) RETURNING token, ",
+    "INSERT INTO quillwork.leases (worker, expires_at, hears_all) VALUES ($1, quillwork.clock_ms() + $2, $4)
+     RETURNING token, ",
     tell!("$3")
 );
 
@@ -62,7 +64,9 @@ pub(super) const HELD: &str = "SELECT t.stream, t.stage FROM quillwork.tasks t W
 
 pub(super) async fn open(session: &mut Session, worker: &str, ttl: Duration) -> Result<LeaseToken, Failure> {
     let tell = !session.pooled();
-    let row = session.one(sqlx::query(OPEN).bind(worker).bind(millis(ttl)).bind(tell)).await?;
+    let hears_all = session.hears() == Hears::All;
+    let row =
+        session.one(sqlx::query(OPEN).bind(worker).bind(millis(ttl)).bind(tell).bind(hears_all)).await?;
     Ok(LeaseToken(row.try_get(0)?))
 }
 

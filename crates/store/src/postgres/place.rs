@@ -25,6 +25,16 @@ pub struct PostgresConfig {
     pub pooled: bool,
     /// How often to look for what other processes wrote, should their notification get lost; in a pool always.
     pub poll_interval: Duration,
+    pub hears: Hears,
+}
+
+/// What a process wants to be told of by the others, as long as it has a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// Every event, as for readers and read models.
+    All,
+    /// Tasks that wait and jobs that were cancelled. While nobody else wants to hear of more, no commit tells of less.
+    Work,
 }
 
 /// Without the URL, which may hold a password.
@@ -34,6 +44,7 @@ impl fmt::Debug for PostgresConfig {
             .field("max_connections", &self.max_connections)
             .field("pooled", &self.pooled)
             .field("poll_interval", &self.poll_interval)
+            .field("hears", &self.hears)
             .finish_non_exhaustive()
     }
 }
@@ -45,6 +56,7 @@ pub(super) struct Place {
     /// `host:port/database`, for messages.
     pub(super) name: String,
     pub(super) pooled: bool,
+    pub(super) hears: Hears,
 }
 
 impl Place {
@@ -64,7 +76,7 @@ impl Place {
             None => options.get_host().to_owned(),
         };
         let name = format!("{host}:{}/{database}", options.get_port());
-        Ok(Self { options, name, pooled: config.pooled })
+        Ok(Self { options, name, pooled: config.pooled, hears: config.hears })
     }
 
     pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {

@@ -11,6 +11,8 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
+use crate::postgres::news::Audience;
+
 /// The columns that [`recorded`] reads, in order.
 macro_rules! event_columns {
     () => {
@@ -135,8 +137,14 @@ pub(super) fn head(row: &PgRow, first: usize) -> sqlx::Result<Head> {
     Ok(Head { position: Position(unsigned(row, first)?), hash: digest(row, first + 1)? })
 }
 
-/// What [`crate::postgres::writer::SURVEY`] says, and the fence.
-pub(super) fn survey(row: &PgRow) -> sqlx::Result<(Survey, i64)> {
+/// What [`crate::postgres::writer::SURVEY`] says.
+pub(super) struct Seen {
+    pub(super) survey: Survey,
+    pub(super) fence: i64,
+    pub(super) audience: Audience,
+}
+
+pub(super) fn survey(row: &PgRow) -> sqlx::Result<Seen> {
     let survey = Survey {
         head: head(row, 0)?,
         queue: Position(unsigned(row, 2)?),
@@ -145,7 +153,12 @@ pub(super) fn survey(row: &PgRow) -> sqlx::Result<(Survey, i64)> {
         shared: row.try_get(6)?,
         controls: Version(unsigned(row, 7)?),
     };
-    Ok((survey, row.try_get(4)?))
+    let audience = match (survey.shared, row.try_get(8)?) {
+        (false, _) => Audience::Nobody,
+        (true, false) => Audience::Workers,
+        (true, true) => Audience::All,
+    };
+    Ok(Seen { survey, fence: row.try_get(4)?, audience })
 }
 
 pub(super) fn digest(row: &PgRow, column: usize) -> sqlx::Result<Sha256Digest> {

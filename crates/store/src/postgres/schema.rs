@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/postgres/log/0001_create_log.sql"),
     include_str!("../../../../migrations/postgres/log/0002_archived_runs.sql"),
     include_str!("../../../../migrations/postgres/log/0003_cache_entries.sql"),
+    include_str!("../../../../migrations/postgres/log/0004_who_hears.sql"),
 ];
 
 /// What our row of `quillwork.schema_version` is called.

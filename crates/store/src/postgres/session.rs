@@ -9,7 +9,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Executor as _, Postgres, Row as _};
 
-use crate::postgres::place::Place;
+use crate::postgres::place::{Hears, Place};
 use crate::postgres::writer::{LOCK, SURVEY};
 
 /// How long an answer may take; the server's own limits end a statement before.
@@ -109,6 +109,10 @@ impl Session {
 
     pub(super) fn pooled(&self) -> bool {
         self.place.pooled
+    }
+
+    pub(super) fn hears(&self) -> Hears {
+        self.place.hears
     }
 
     /// Begins a transaction and runs `then` in it, all in one round trip; returns the rows of `then`.

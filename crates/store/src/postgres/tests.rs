@@ -65,6 +65,7 @@ fn config(url: &str, pooled: bool) -> PostgresConfig {
         max_connections: 3,
         pooled,
         poll_interval: Duration::from_millis(50),
+        hears: Hears::All,
     }
 }
 

@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
 use tokio::time::Instant;
 
 use crate::postgres::news;
-use crate::postgres::place::Place;
+use crate::postgres::place::{Hears, Place};
 use crate::postgres::rows::unsigned;
 
 /// What grows with everything that somebody may care about.
@@ -44,8 +44,14 @@ struct Known {
 
 impl Known {
     /// Reads what was told, and knows it from now on.
-    fn told(&mut self, text: &str) -> Notice {
-        let notice = news::read(text, self.head);
+    fn told(&mut self, text: &str, hears: Hears) -> Notice {
+        let notice = match (news::read(text), hears) {
+            // The others are silent between notices.
+            (Notice::Written { before, head, news }, Hears::Work) => {
+                Notice::Written { before: before.min(self.head), head, news }
+            }
+            (notice, Hears::All | Hears::Work) => notice,
+        };
         self.head = self.head.max(news::position(&notice));
         self.queue = self.head;
         notice
@@ -81,13 +87,17 @@ impl PostgresWatch {
             if let Ok(heard) = heard {
                 let notification = heard.map_err(|error| self.place.error(error))?;
                 let Some(notification) = notification else { return Err(self.place.silent()) };
-                return Ok(Some(self.known.told(notification.payload())));
+                return Ok(Some(self.known.told(notification.payload(), self.place.hears)));
             }
         } else {
             tokio::time::sleep_until(self.look_at).await;
         }
         let seen = self.look().await?;
-        let new = seen.head > self.known.head || seen.queue > self.known.queue;
+        let grown = match self.place.hears {
+            Hears::All => seen.head > self.known.head,
+            Hears::Work => false,
+        };
+        let new = grown || seen.queue > self.known.queue;
         self.known = seen;
         Ok(new.then_some(Notice::Unknown { head: seen.head }))
     }
@@ -109,7 +119,7 @@ impl PostgresWatch {
             let heard = tokio::time::timeout(Duration::ZERO, listener.try_recv()).await;
             match heard {
                 Ok(Ok(Some(notification))) => {
-                    notice = news::both(notice, self.known.told(notification.payload()));
+                    notice = news::both(notice, self.known.told(notification.payload(), self.place.hears));
                 }
                 // Found out by the next one who waits.
                 Ok(Ok(None) | Err(_)) => self.ears = None,

@@ -13,8 +13,9 @@ use quillwork_domain::id::{StreamId, Version};
 use quillwork_domain::time::Timestamp;
 
 use crate::postgres::commit::{self, INSERT_KEYS, INSERT_TASKS, Outcome};
+use crate::postgres::news::Audience;
 use crate::postgres::place::Place;
-use crate::postgres::rows::{self, event_columns, signed, unsigned};
+use crate::postgres::rows::{self, Seen, event_columns, signed, unsigned};
 use crate::postgres::session::{Failure, Session};
 use crate::postgres::sweeper::Sweeper;
 use crate::postgres::{claims, leases};
@@ -26,7 +27,11 @@ pub(super) const SURVEY: &str =
        coalesce((
          SELECT e.version FROM quillwork.events e WHERE e.stream = '00000000-0000-0000-0000-000000000000'
          ORDER BY e.version DESC LIMIT 1
-       ), 0)
+       ), 0),
+       EXISTS (
+         SELECT FROM quillwork.leases l
+         WHERE l.token <> $1 AND l.expires_at >= quillwork.clock_ms() AND l.hears_all
+       )
      FROM quillwork.head h WHERE h.id = 1";
 
 /// A statement of its own: one that also looked would see what was there before it waited.
@@ -66,15 +71,15 @@ pub struct PostgresWriter {
     session: Option<Session>,
     /// Our own, as opposed to those that tell of other processes.
     lease: Option<LeaseToken>,
-    /// Others were alive when last looked.
-    shared: bool,
+    /// Whom there was to tell when last looked.
+    audience: Audience,
     sweeper: Sweeper,
 }
 
 impl PostgresWriter {
     pub(super) fn new(place: Place) -> Self {
         let sweeper = Sweeper::new(place.clone());
-        Self { place, session: None, lease: None, shared: true, sweeper }
+        Self { place, session: None, lease: None, audience: Audience::All, sweeper }
     }
 
     /// Takes the session; whoever takes it gives it back to [`Self::keep`] unless it is of no use any more. So a session
@@ -96,10 +101,10 @@ impl PostgresWriter {
         }
     }
 
-    fn seen(&mut self, session: &mut Session, (survey, fence): (Survey, i64)) -> Survey {
-        session.fence = fence;
-        self.shared = survey.shared;
-        survey
+    fn seen(&mut self, session: &mut Session, seen: Seen) -> Survey {
+        session.fence = seen.fence;
+        self.audience = seen.audience;
+        seen.survey
     }
 }
 
@@ -147,7 +152,7 @@ impl LogWriter for PostgresWriter {
 
     async fn commit(&mut self, expected: Head, batch: &Batch) -> Result<(), CommitError> {
         let mut session = self.session().await?;
-        let outcome = commit::commit(&mut session, expected, batch, self.shared).await;
+        let outcome = commit::commit(&mut session, expected, batch, self.audience).await;
         match self.keep(session, outcome)? {
             Outcome::Written => {
                 self.sweeper.written(&batch.tasks);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use quillwork_app::feed::Feed;
 use quillwork_projections::{Projector, ReadModels};
+use quillwork_store::postgres::Hears;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +56,7 @@ pub(super) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     if postgres_config(&settings).is_none() {
         require_log(&settings)?;
     }
-    let (storage, Writer { writer, .. }) = Storage::open(&settings).await?;
+    let (storage, Writer { writer, .. }) = Storage::open(&settings, Hears::All).await?;
     let models = storage.read_models(&settings).await?;
     let pass = Pass {
         models: models.clone(),

@@ -32,7 +32,7 @@ async fn others_are_told_what_is_new() {
     one.open_lease("one", TTL).await.unwrap();
     assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(0) }, "somebody came");
     tell(&mut two, 1, waiting(&["write", "echo"])).await;
-    let written = |head, news| Notice::Written { head: Position(head), news };
+    let written = |head, news| Notice::Written { before: Position(head - 1), head: Position(head), news };
     assert_eq!(soon(watch.next()).await, written(1, waiting(&["echo", "write"])));
     tell(&mut two, 2, News { cancelled: true, ..News::default() }).await;
     assert_eq!(soon(watch.next()).await, written(2, News { cancelled: true, ..News::default() }));
@@ -50,9 +50,40 @@ async fn what_was_written_in_silence_is_not_passed_over() {
     assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(0) });
     tell(&mut one, 1, waiting(&["silent"])).await;
     tell(&mut two, 2, waiting(&["told"])).await;
-    assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(2) });
+    let told = |before, head| Notice::Written {
+        before: Position(before),
+        head: Position(head),
+        news: waiting(&["told"]),
+    };
+    // It begins later than what is known ends.
+    assert_eq!(soon(watch.next()).await, told(1, 2));
     tell(&mut two, 3, waiting(&["told"])).await;
-    assert_eq!(soon(watch.next()).await, Notice::Written { head: Position(3), news: waiting(&["told"]) });
+    assert_eq!(soon(watch.next()).await, told(2, 3));
+}
+
+/// Nobody is woken for what nobody wants to hear of.
+#[tokio::test]
+async fn workers_hear_of_work_alone() {
+    let server = OnServer::direct();
+    let _reader = server.opened().await;
+    let config = PostgresConfig { hears: Hears::Work, poll_interval: TTL, ..server.config() };
+    let (mut worker, mut api) = (writer(&config).unwrap(), server.writer());
+    let mut watch = watch(&config).unwrap();
+    assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(0) });
+    worker.open_lease("worker", TTL).await.unwrap();
+    assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(0) });
+    tell(&mut api, 1, News::default()).await;
+    tell(&mut api, 2, News::default()).await;
+    tell(&mut api, 3, waiting(&["echo"])).await;
+    let written =
+        |before, head, news| Notice::Written { before: Position(before), head: Position(head), news };
+    assert_eq!(soon(watch.next()).await, written(0, 3, waiting(&["echo"])));
+    // Until somebody comes who wants to hear more.
+    let mut other = server.writer();
+    other.open_lease("projector", TTL).await.unwrap();
+    assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(3) });
+    tell(&mut api, 4, News::default()).await;
+    assert_eq!(soon(watch.next()).await, written(3, 4, News::default()));
 }
 
 #[tokio::test]

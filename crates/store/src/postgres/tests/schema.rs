@@ -18,7 +18,7 @@ async fn two_migrate_at_once() {
         applied.push(one.await.unwrap().unwrap());
     }
     applied.sort_unstable();
-    assert_eq!(applied, [0, 0, 0, 3]);
+    assert_eq!(applied, [0, 0, 0, 4]);
     assert_eq!(migrate(&config).await.unwrap(), 0);
     check_schema(&config).await.unwrap();
 }

@@ -51,7 +51,9 @@ async fn nobody_locks_or_asks_in_vain() {
     run(&api, 1).await;
     let before = (of_api.so_far(), of_worker.so_far());
     run(&api, N_JOBS).await;
-    let (of_api, mut of_worker) = (since(&before.0, &of_api), since(&before.1, &of_worker));
+    let (mut of_api, mut of_worker) = (since(&before.0, &of_api), since(&before.1, &of_worker));
+    // A look can be faster than the word of what it finds.
+    of_api.remove("survey");
     assert_eq!(of_api, BTreeMap::from([("commit", N_JOBS), ("lock", N_JOBS)]));
     // How often it looks without a lock, asks what is due next, and finds what it was not told of, is a matter of time.
     of_worker.retain(|method, _| !["ready", "next_due", "survey"].contains(method));
@@ -60,6 +62,37 @@ async fn nobody_locks_or_asks_in_vain() {
     assert_eq!(of_worker, BTreeMap::from(expected));
     worker.stop().await;
     api.stop().await;
+}
+
+/// Others that only look on cost no lock; their first commit brings it back.
+#[tokio::test]
+async fn who_writes_alone_does_not_lock() {
+    let ground = Ground::postgres();
+    let echo = Handlers::default().with("echo", 8, |_| Deed::Return("done"));
+    let (busy, calls) = start(&ground, echo).await;
+    let (quiet, _) = start(&ground, Handlers::default()).await;
+    let locks = |before: &BTreeMap<_, _>| {
+        let mut calls = since(before, &calls);
+        calls.retain(|method, _| ["commit", "lock"].contains(method));
+        calls
+    };
+    // Enough commits to see that nobody else makes any.
+    run(&busy, 6).await;
+    let before = calls.so_far();
+    run(&busy, N_JOBS).await;
+    assert_eq!(locks(&before), BTreeMap::from([("commit", 3 * N_JOBS)]));
+    // No commit shows that the answer is of the present.
+    let id = busy.submit(job(&["echo"])).await.unwrap().job;
+    busy.ended(id).await;
+    let before = calls.so_far();
+    busy.engine.cancel(caller(), id, None).await.unwrap_err();
+    assert_eq!(locks(&before), BTreeMap::from([("lock", 1)]));
+    // Whoever has just started a job of another one locks for the rest of it.
+    let id = quiet.submit(job(&["echo", "echo"])).await.unwrap().job;
+    quiet.ended(id).await;
+    assert!(locks(&before)["lock"] > 3);
+    quiet.stop().await;
+    busy.stop().await;
 }
 
 /// Handlers of which one process has the first, and another one the second.

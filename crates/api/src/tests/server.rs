@@ -145,6 +145,35 @@ async fn the_log_is_followed_until_shutdown() {
     assert!(tokio::time::timeout(Duration::from_secs(5), body.frame()).await.unwrap().is_none());
 }
 
+/// More events than are kept in memory, and than are looked through at once.
+#[tokio::test]
+async fn some_kinds_are_followed_from_the_beginning() {
+    const N_JOBS: usize = 900;
+    let service = Service::start().await;
+    let jobs = vec!["{\"topic\":\"x\"}"; N_JOBS].join(",");
+    assert_eq!(service.post("/v1/jobs/batch", &format!("{{\"jobs\":[{jobs}]}}")).await.status, 202);
+    let follow = async || {
+        let request =
+            Request::get("/v1/events?kinds=JobCompleted,JobFailed").header("accept", "text/event-stream");
+        let response = service.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let mut body = response.into_body();
+        let mut seen = String::new();
+        while seen.matches("\nid: ").count() < N_JOBS {
+            let frame = tokio::time::timeout(Duration::from_secs(60), body.frame()).await.unwrap();
+            seen.push_str(std::str::from_utf8(frame.unwrap().unwrap().data_ref().unwrap()).unwrap());
+        }
+        seen
+    };
+    // As the events come, and when all are there.
+    for seen in [follow().await, follow().await] {
+        let ids =
+            seen.lines().filter_map(|line| line.strip_prefix("id: ")).map(|id| id.parse::<u64>().unwrap());
+        let ids: Vec<u64> = ids.collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        assert_eq!((ids.len(), seen.matches("event: JobCompleted").count()), (N_JOBS, N_JOBS));
+    }
+}
+
 #[tokio::test]
 async fn the_request_is_on_the_record() {
     let service = Service::start().await;

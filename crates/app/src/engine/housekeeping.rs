@@ -99,6 +99,8 @@ impl EngineLoop {
     async fn heed_hints(&mut self) -> Result<(), StoreError> {
         let pending = self.hints.take();
         let now = self.now();
+        // Before what follows from it, so that nothing is taken for known that was written up to there.
+        self.feed.advance(pending.head);
         // What was written before this process looked last, it knows.
         if pending.head > self.head.position {
             let noted = pending.handlers.iter().filter(|handler| self.queues.note(handler, now)).count();

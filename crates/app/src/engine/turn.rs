@@ -93,6 +93,7 @@ impl EngineLoop {
                     self.adopt(survey);
                     // Somebody wrote, whatever the store says of living processes.
                     self.shared = !self.writer.is_exclusive();
+                    must_lock = self.shared;
                 }
                 Err(CommitError::Fenced(keys)) => {
                     tracing::warn!(

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use quillwork_app::ports::store::TaskWrite;
 use sqlx::{Connection as _, Executor as _};
@@ -13,6 +14,9 @@ use crate::postgres::place::Place;
 
 /// After so many rows it is worth the while: some megabytes.
 const DEAD_ROWS: usize = 10_000;
+
+/// A sweep that takes longer waits for a connection that nobody answers on.
+const STUCK: Duration = Duration::from_secs(900);
 
 /// Beside whoever reads and writes. A role that does not own the table may not, and is only warned; then it is left to
 /// the server, as it is if the server is at it already. Nothing is given back to the file system, which would keep
@@ -45,8 +49,10 @@ impl Sweeper {
         self.n_dead = 0;
         let (place, sweeps) = (self.place.clone(), self.sweeps.clone());
         tokio::spawn(async move {
-            if let Err(error) = sweep(&place).await {
-                tracing::debug!(%error, "the queue is left for the server to vacuum");
+            match tokio::time::timeout(STUCK, sweep(&place)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the queue is left for the server to vacuum"),
+                Err(_) => tracing::debug!("the queue is left for the server to vacuum: it does not answer"),
             }
             sweeps.store(false, Ordering::Relaxed);
         });

@@ -1,13 +1,14 @@
 //! Learning what other processes write: by notification, and by looking.
 //!
 //! One connection does both, so that a look also finds out whether it still lives. Notifications can get lost with a
-//! connection, and a pool has none: whatever a look finds that no notification told is `Unknown`.
+//! connection, and a pool has none: whatever a look finds that no notification told is `Unknown`, but for the silence of the
+//! others towards a process that hears of work alone.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use quillwork_app::ports::store::{LogWatch, Notice, StoreError};
+use quillwork_app::ports::store::{LogWatch, News, Notice, StoreError};
 use quillwork_domain::id::Position;
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
@@ -45,16 +46,31 @@ struct Known {
 impl Known {
     /// Reads what was told, and knows it from now on.
     fn told(&mut self, text: &str, hears: Hears) -> Notice {
-        let notice = match (news::read(text), hears) {
-            // The others are silent between notices.
-            (Notice::Written { before, head, news }, Hears::Work) => {
-                Notice::Written { before: before.min(self.head), head, news }
-            }
-            (notice, Hears::All | Hears::Work) => notice,
-        };
+        let notice = news::read(text);
+        let known = self.head;
         self.head = self.head.max(news::position(&notice));
-        self.queue = self.head;
-        notice
+        match (notice, hears) {
+            // The others are silent between notices. Should one of them have let tasks wait without a word, because it
+            // cannot tell or knew of nobody, the next look finds it.
+            (Notice::Written { before, head, news }, Hears::Work) if before > known => {
+                Notice::Written { before: known, head, news }
+            }
+            (notice, Hears::All | Hears::Work) => {
+                self.queue = self.head;
+                notice
+            }
+        }
+    }
+
+    /// What a look found that nobody told.
+    fn found(&mut self, seen: Self, hears: Hears) -> Option<Notice> {
+        let Self { head, queue } = std::mem::replace(self, seen);
+        match hears {
+            _ if seen.queue > queue => Some(Notice::Unknown { head: seen.head }),
+            _ if seen.head <= head => None,
+            Hears::All => Some(Notice::Unknown { head: seen.head }),
+            Hears::Work => Some(Notice::Written { before: head, head: seen.head, news: News::default() }),
+        }
     }
 }
 
@@ -93,13 +109,9 @@ impl PostgresWatch {
             tokio::time::sleep_until(self.look_at).await;
         }
         let seen = self.look().await?;
-        let grown = match self.place.hears {
-            Hears::All => seen.head > self.known.head,
-            Hears::Work => false,
-        };
-        let new = grown || seen.queue > self.known.queue;
-        self.known = seen;
-        Ok(new.then_some(Notice::Unknown { head: seen.head }))
+        // Who cannot be told must take everything that is there for everything that may be.
+        let hears = if self.place.pooled { Hears::All } else { self.place.hears };
+        Ok(self.known.found(seen, hears))
     }
 
     async fn look(&mut self) -> Result<Known, StoreError> {

@@ -4,7 +4,7 @@ use quillwork_app::ports::store::{Batch, LogWatch as _, News, Notice};
 use quillwork_domain::id::Position;
 
 use super::*;
-use crate::conformance::{TTL, commit, entries};
+use crate::conformance::{TTL, commit, entries, task, waiting as waiting_task};
 
 /// Writes one event of job 1 with `news`.
 async fn tell(writer: &mut PostgresWriter, version: u64, news: News) {
@@ -88,9 +88,13 @@ async fn workers_hear_of_work_alone() {
 
 #[tokio::test]
 async fn what_nobody_tells_is_found() {
-    for server in [OnServer::direct(), OnServer::pooled()] {
+    for (server, hears) in [
+        (OnServer::direct(), Hears::All),
+        (OnServer::pooled(), Hears::All),
+        (OnServer::pooled(), Hears::Work),
+    ] {
         let _reader = server.opened().await;
-        let mut watch = watch(&server.config()).unwrap();
+        let mut watch = watch(&PostgresConfig { hears, ..server.config() }).unwrap();
         assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(0) });
         let mut alone = server.writer();
         tell(&mut alone, 1, waiting(&["echo"])).await;
@@ -99,6 +103,27 @@ async fn what_nobody_tells_is_found() {
         commit(&mut alone, &[(1, 2)], vec![]).await.unwrap();
         assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(2) });
     }
+}
+
+/// A worker learns of tasks of which nobody told, and how far the log is, and takes silence for nothing else.
+#[tokio::test]
+async fn a_worker_finds_tasks_that_nobody_tells_of() {
+    let server = OnServer::direct();
+    let _reader = server.opened().await;
+    let (mut silent, mut telling) = (server.writer(), server.writer());
+    let mut watch = watch(&PostgresConfig { hears: Hears::Work, ..server.config() }).unwrap();
+    assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(0) });
+    let (before, head) = (Position(0), Position(1));
+    commit(&mut silent, &[(1, 1)], vec![]).await.unwrap();
+    assert_eq!(soon(watch.next()).await, Notice::Written { before, head, news: News::default() });
+    // A task that waits, of which nobody tells; then another commit that is told.
+    commit(&mut silent, &[(1, 2)], vec![waiting_task(task(1, 0, 1))]).await.unwrap();
+    telling.open_lease("telling", TTL).await.unwrap();
+    silent.survey().await.unwrap();
+    tell(&mut silent, 3, waiting(&["told"])).await;
+    // First or last, as the look comes before or after the words.
+    let is_found = |notice| matches!(notice, Notice::Unknown { head } if head >= Position(2));
+    soon(async { while !is_found(watch.next().await) {} }).await;
 }
 
 /// Whoever waits for one of several things stops waiting all the time.

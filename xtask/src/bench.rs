@@ -78,7 +78,7 @@ fn measure(
     if let Some(postgres) = &postgres {
         stores.push(Bench { binary, store: Store::Postgres, postgres: Some(postgres), extent }.run()?);
         fleets = fleet::measure(binary, postgres, extent)?;
-        let measure = |jobs| stored::measure(binary, postgres, extent, jobs);
+        let measure = |jobs| stored::measure(binary, postgres, jobs);
         stored = options.stored.map(measure).transpose()?;
     }
     report("raw limits again");

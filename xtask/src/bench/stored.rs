@@ -70,15 +70,16 @@ fn fill(n_jobs: u64) -> [String; 4] {
          CREATE TEMP TABLE model_timeline AS
            SELECT t.* FROM job_timeline t JOIN model m USING (submitted_position);
          CREATE TEMP TABLE begins AS
-           SELECT position AS at, row_number() OVER (ORDER BY position) AS g
-           FROM quillwork.events WHERE version = 1 AND position > (SELECT position FROM checkpoint);
+           SELECT g, h.position - ({n_jobs} - g + 1) * n.n + 1 AS at
+           FROM quillwork.head h, generate_series(1, {n_jobs}) g,
+             (SELECT count(*) AS n FROM quillwork.events e JOIN model m ON m.id = e.stream) n;
          INSERT INTO job_summary (submitted_position, due_at, finished_at, id, status, pipeline, tenant, topic, search, details)
          SELECT b.at, due_at, finished_at, {job}, status, pipeline, tenant, topic, search, details
-         FROM model, (SELECT at, g FROM begins ORDER BY at) b;
+         FROM model, begins b ORDER BY b.at;
          INSERT INTO job_timeline (submitted_position, started_at, finished_at, retry_at, stage_index, attempt, outcome, worker,
                                    class, error)
          SELECT b.at, started_at, finished_at, retry_at, stage_index, attempt, outcome, worker, class, error
-         FROM (SELECT at FROM begins ORDER BY at) b, model_timeline;
+         FROM begins b, model_timeline ORDER BY b.at;
          UPDATE checkpoint SET position = h.position, hash = encode(h.hash, 'hex') FROM quillwork.head h;"
     );
     // What is written down now is not written during the measurement.

@@ -65,9 +65,13 @@ impl Known {
     /// What a look found that nobody told.
     fn found(&mut self, seen: Self, hears: Hears) -> Option<Notice> {
         let Self { head, queue } = std::mem::replace(self, seen);
+        if seen.queue > queue {
+            return Some(Notice::Unknown { head: seen.head });
+        }
+        if seen.head <= head {
+            return None;
+        }
         match hears {
-            _ if seen.queue > queue => Some(Notice::Unknown { head: seen.head }),
-            _ if seen.head <= head => None,
             Hears::All => Some(Notice::Unknown { head: seen.head }),
             Hears::Work => Some(Notice::Written { before: head, head: seen.head, news: News::default() }),
         }

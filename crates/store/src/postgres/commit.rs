@@ -22,6 +22,10 @@ use crate::postgres::session::{Failure, Session, Statement};
 ///
 /// Rows that are inserted come from one `unnest` for each column: one for all would put every row into a buffer first.
 ///
+/// Each task is found by its key, in a subquery that cannot be joined the other way round (`OFFSET 0`), and then by its
+/// place, for which there is no other plan. A queue that was vacuumed while it was empty is thought to have hardly a row
+/// ever after, and a plain join would compare every task with every row of the batch.
+///
 /// If a task is not held as presumed, the division by zero voids everything.
 pub(super) const COMMIT: &str = "WITH head AS (
        UPDATE quillwork.head h
@@ -44,14 +48,20 @@ pub(super) const COMMIT: &str = "WITH head AS (
      ), deleted AS (
        DELETE FROM quillwork.tasks t
        USING unnest($25::uuid[], $26::integer[], $27::boolean[], $28::bigint[]) AS w (stream, stage, anyone, holder)
-       WHERE t.stream = w.stream AND t.stage = w.stage AND (w.anyone OR t.lease IS NOT DISTINCT FROM w.holder)
+       CROSS JOIN LATERAL (
+         SELECT k.ctid FROM quillwork.tasks k WHERE k.stream = w.stream AND k.stage = w.stage OFFSET 0
+       ) found
+       WHERE t.ctid = found.ctid AND (w.anyone OR t.lease IS NOT DISTINCT FROM w.holder)
          AND EXISTS (SELECT FROM head)
        RETURNING t.stage
      ), moved AS (
        UPDATE quillwork.tasks t SET lease = w.lease, run_at = coalesce(w.run_at, t.run_at)
        FROM unnest($29::uuid[], $30::integer[], $31::boolean[], $32::bigint[], $33::bigint[], $34::bigint[])
          AS w (stream, stage, anyone, holder, lease, run_at)
-       WHERE t.stream = w.stream AND t.stage = w.stage AND (w.anyone OR t.lease IS NOT DISTINCT FROM w.holder)
+       CROSS JOIN LATERAL (
+         SELECT k.ctid FROM quillwork.tasks k WHERE k.stream = w.stream AND k.stage = w.stage OFFSET 0
+       ) found
+       WHERE t.ctid = found.ctid AND (w.anyone OR t.lease IS NOT DISTINCT FROM w.holder)
          AND EXISTS (SELECT FROM head)
        RETURNING t.stage
      ), inserted AS (
@@ -71,8 +81,8 @@ pub(super) const COMMIT: &str = "WITH head AS (
 /// Which of these tasks are not held as presumed.
 pub(super) const MISMATCHES: &str = "SELECT w.stream, w.stage
      FROM unnest($1::uuid[], $2::integer[], $3::boolean[], $4::bigint[]) AS w (stream, stage, anyone, holder)
-     WHERE NOT EXISTS (
-       SELECT FROM quillwork.tasks t
+     WHERE 0 = (
+       SELECT count(*) FROM quillwork.tasks t
        WHERE t.stream = w.stream AND t.stage = w.stage AND (w.anyone OR t.lease IS NOT DISTINCT FROM w.holder)
      )";
 

@@ -13,15 +13,16 @@ use serde::{Deserialize, Serialize};
 /// A plan holds at most this many stages.
 pub const MAX_STAGES: usize = 32;
 
-/// The stages of a job, in order. Never empty. Cheap to clone: the jobs of a pipeline share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The stages of a job, in order. Never empty. Cheap to clone: the jobs of a pipeline share it. Serialized as clients see
+/// it, with everything; what is stored is in [`crate::wire`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Plan {
     stages: Arc<[PlannedStage]>,
 }
 
 /// One stage of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct PlannedStage {
     /// Unique in its plan; what events name.
     pub name: String,
@@ -33,23 +34,13 @@ pub struct PlannedStage {
     pub timeout_ms: u64,
     pub backoff: Backoff,
     /// How many times a provider may turn an attempt away for its rate; these do not count as failures.
-    #[serde(default = "default_max_rate_limited")]
     pub max_rate_limited: u32,
     /// How many times a worker may be lost (killed, out of memory) while it holds the stage; these do not count as
     /// failures, but a stage that kills every worker must end.
-    #[serde(default = "default_max_lost")]
     pub max_lost: u32,
     /// The stage runs at the same time as the one before it, and sees what that one sees.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub beside_previous: bool,
-}
-
-fn default_max_rate_limited() -> u32 {
-    100
-}
-
-fn default_max_lost() -> u32 {
-    20
 }
 
 /// Exponential backoff with full jitter: before retry `n` a random share of `initial_ms * factor^(n-1)`, at most `max_ms`.
@@ -126,6 +117,11 @@ impl Plan {
             return Err(InvalidPlan::BesideNothing(first.name.clone()));
         }
         Ok(Self { stages: stages.into() })
+    }
+
+    /// Takes the stages of a stored plan, which is not checked again: later rules are not for it.
+    pub(crate) fn accepted(stages: Vec<PlannedStage>) -> Self {
+        Self { stages: stages.into() }
     }
 
     pub fn stages(&self) -> &[PlannedStage] {

@@ -4,6 +4,7 @@
 //! a changed shape is a new schema version with an upcast here, and the old golden file stays.
 
 mod meta;
+pub(crate) mod plan;
 
 use std::borrow::Cow;
 
@@ -121,7 +122,9 @@ pub fn encode(event: &Event) -> Result<Encoded, serde_json::Error> {
         Event::Content(ContentEvent::Viewed(data)) => to_json(data),
         Event::Content(ContentEvent::Rated(data)) => to_json(data),
     }?;
-    Ok(Encoded { kind: kind(event), schema_version: 1, data })
+    // Version 2 may leave out policies, see `plan`.
+    let schema_version = if matches!(event, Event::JobSubmitted(_)) { 2 } else { 1 };
+    Ok(Encoded { kind: kind(event), schema_version, data })
 }
 
 fn to_json<T: Serialize>(data: &T) -> Result<Vec<u8>, serde_json::Error> {
@@ -146,7 +149,7 @@ pub fn decode_parts(kind: &str, schema_version: u16, data: &[u8]) -> Result<Even
         serde_json::from_slice(data).map_err(|source| DecodeError::Malformed { kind: kind.into(), source })
     }
     match (kind, schema_version) {
-        ("JobSubmitted", 1) => parse(kind, data).map(Event::JobSubmitted),
+        ("JobSubmitted", 1 | 2) => parse(kind, data).map(Event::JobSubmitted),
         ("StageStarted", 1) => parse(kind, data).map(Event::StageStarted),
         ("StepRecorded", 1) => parse(kind, data).map(Event::StepRecorded),
         ("StageCompleted", 1) => parse(kind, data).map(Event::StageCompleted),

@@ -250,6 +250,11 @@ impl<'de> Deserialize<'de> for PipelineStage {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use quillwork_domain::job::{Event, JobSubmitted};
+    use quillwork_domain::wire;
+
     use super::*;
 
     #[test]
@@ -260,6 +265,27 @@ mod tests {
         };
         assert_eq!(names("echo"), ["echo-1", "echo-2"]);
         assert_eq!(names("article"), ["research", "generation", "quality", "seo"]);
+    }
+
+    /// The log leaves it out, whatever it is by now; see `wire::plan`.
+    #[test]
+    fn the_default_policy_is_the_standard_one() {
+        let plan = Settings::default().plans().unwrap()["article"].clone();
+        let submitted = JobSubmitted {
+            topic: "topic".into(),
+            pipeline: "article".into(),
+            plan,
+            settings: None,
+            priority: 0,
+            run_at: None,
+            labels: BTreeMap::new(),
+            idempotency_key: None,
+            request_digest: None,
+            budget: None,
+        };
+        let stored = wire::encode(&Event::JobSubmitted(Arc::new(submitted))).unwrap();
+        let stored = String::from_utf8(stored.data).unwrap();
+        assert!(stored.contains("generation") && !stored.contains("max_attempts"), "{stored}");
     }
 
     #[test]

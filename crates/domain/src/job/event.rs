@@ -67,12 +67,13 @@ pub struct JobSubmitted {
     pub topic: String,
     /// The name the plan had in the configuration of that moment.
     pub pipeline: String,
+    #[serde(with = "crate::wire::plan")]
     pub plan: Plan,
     /// A JSON object with one member per stage handler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Arc<RawValue>>,
     /// Higher runs earlier.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i16,
     /// Not before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +89,10 @@ pub struct JobSubmitted {
     /// How much the job may cost; absent if that is not limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+}
+
+fn is_zero(n: &i16) -> bool {
+    *n == 0
 }
 
 /// How much a job may cost.

@@ -172,6 +172,32 @@ fn members_that_a_later_version_adds_are_ignored_and_unknown_kinds_are_named() {
     assert!(decode_parts("JobRetried", 2, newer).is_err());
 }
 
+/// Whatever a configuration defaults to by now.
+#[test]
+fn the_standard_policy_is_left_out_and_found_again() {
+    let Event::JobSubmitted(submitted) = &one_of_each()[0] else { unreachable!() };
+    let mut stages = submitted.plan.stages().to_vec();
+    stages[0].max_rate_limited = 10_000;
+    stages.push(PlannedStage { name: "judge".into(), max_attempts: 1, ..stages[0].clone() });
+    stages.push(PlannedStage { name: "quality".into(), beside_previous: true, ..stages[0].clone() });
+    let plan = Plan::new(stages).unwrap();
+    let event = Event::JobSubmitted(Arc::new(JobSubmitted { plan, ..submitted.as_ref().clone() }));
+    let encoded = encode(&event).unwrap();
+    let frozen = std::fs::read_to_string(golden("JobSubmitted.standard", 2)).unwrap();
+    assert_eq!(String::from_utf8(encoded.data).unwrap(), frozen.trim_end());
+    assert_eq!(encoded.schema_version, 2);
+    assert_eq!(decode_parts("JobSubmitted", 2, frozen.trim_end().as_bytes()).unwrap(), event);
+}
+
+#[test]
+fn half_a_policy_is_none() {
+    let frozen = std::fs::read_to_string(golden("JobSubmitted", 2)).unwrap();
+    let half = frozen.replace(r#""timeout_ms":300000,"#, "");
+    let error = decode_parts("JobSubmitted", 2, half.as_bytes()).unwrap_err();
+    let DecodeError::Malformed { source, .. } = error else { panic!("{error}") };
+    assert!(source.to_string().contains("timeout_ms"), "{source}");
+}
+
 #[test]
 fn a_plan_from_before_a_limit_existed_gets_its_default() {
     let frozen = std::fs::read_to_string(golden("JobSubmitted", 1)).unwrap();
@@ -180,7 +206,8 @@ fn a_plan_from_before_a_limit_existed_gets_its_default() {
     let Event::JobSubmitted(job) = decode_parts("JobSubmitted", 1, older.as_bytes()).unwrap() else {
         unreachable!()
     };
-    assert_eq!(job.plan.stages()[0].max_lost, 20);
+    let stage = &job.plan.stages()[0];
+    assert_eq!((stage.max_rate_limited, stage.max_lost), (100, 20));
 }
 
 /// The golden files are from before these members.

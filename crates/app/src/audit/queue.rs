@@ -54,7 +54,7 @@ pub async fn derive_queue(reader: Arc<dyn LogReader>) -> Result<DerivedQueue, De
     let mut keys = Vec::new();
     let mut position = Position::START;
     let (pages, mut read) = mpsc::channel(PAGES_AHEAD);
-    let reading = tokio::spawn(read_ahead(reader, pages));
+    let reading = tokio::spawn(read_ahead(reader, PAGE, pages));
     while let Some(page) = read.recv().await {
         for recorded in &page {
             position = recorded.position;
@@ -76,16 +76,33 @@ pub async fn derive_queue(reader: Arc<dyn LogReader>) -> Result<DerivedQueue, De
 }
 
 /// Sends the pages of the log until it ends, or nobody wants any more.
-async fn read_ahead(
+///
+/// While a page is taken apart the store is already busy with the next, which begins where a full page without holes
+/// would end. If the page reached further, what it had is left out of the next; if not as far, the next is read again.
+pub(super) async fn read_ahead(
     reader: Arc<dyn LogReader>,
+    limit: usize,
     pages: mpsc::Sender<Vec<Recorded>>,
 ) -> Result<(), StoreError> {
-    let mut position = Position::START;
+    let read = |after: Position| {
+        let reader = reader.clone();
+        (after, tokio::spawn(async move { reader.read_all(after, limit).await }))
+    };
+    let mut sent = Position::START;
+    let mut reading = read(sent);
     loop {
-        let page = reader.read_all(position, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        position = last.position;
-        if pages.send(page).await.is_err() {
+        let full = Position(reading.0.0.saturating_add(limit as u64));
+        let (after, page) = std::mem::replace(&mut reading, read(sent.max(full)));
+        if after > sent {
+            reading = read(sent);
+            continue;
+        }
+        let page =
+            page.await.map_err(|error| StoreError::Unavailable(format!("a read broke off: {error}")))??;
+        let Some(last) = page.last().map(|recorded| recorded.position) else { return Ok(()) };
+        let n_sent = page.partition_point(|recorded| recorded.position <= sent);
+        sent = sent.max(last);
+        if pages.send(page.into_iter().skip(n_sent).collect()).await.is_err() {
             return Ok(());
         }
     }

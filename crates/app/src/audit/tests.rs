@@ -2,4 +2,5 @@ mod archive;
 mod content;
 mod damage;
 mod memory;
+mod queue;
 mod rules;

@@ -33,6 +33,8 @@ pub(super) struct Memory {
     pub(super) runs: Vec<Run>,
     /// Events that cannot be read.
     pub(super) corrupt: Vec<u64>,
+    /// It gives no more events at once than this, however many are wanted.
+    pub(super) most: Option<usize>,
     jobs: BTreeMap<JobId, Job>,
     now: i64,
 }
@@ -347,7 +349,7 @@ impl LogReader for Memory {
         let mut events: Vec<Recorded> =
             self.events.iter().filter(|event| event.position > after).cloned().collect();
         events.sort_by_key(|event| event.position);
-        events.truncate(limit);
+        events.truncate(self.most.map_or(limit, |most| most.min(limit)));
         if events.iter().any(|event| self.corrupt.contains(&event.position.0)) {
             return Err(StoreError::Corrupt("damaged row".into()));
         }

@@ -19,7 +19,7 @@ use crate::{postgres, sqlite};
 
 /// The version of the tables and of the folds that fill them. An SQLite file of another version is thrown away; on
 /// PostgreSQL each version has tables of its own.
-pub(crate) const SCHEMA_VERSION: i64 = 5;
+pub(crate) const SCHEMA_VERSION: i64 = 6;
 
 /// What readers ask.
 pub(crate) enum Backend {

@@ -32,23 +32,15 @@ pub(crate) struct JobRow<'a> {
 
 /// When the job was submitted, which the other times are told from; attempt; completed stages; version; how far the
 /// last event is from the first one; when that was, when the first stage was started and when the job ended; the names
-/// of the stages and what is counted of each; and what few jobs have.
-type Details<'a> = (
-    i64,
-    Attempt,
-    u32,
-    Version,
-    u64,
-    i64,
-    Option<i64>,
-    Option<i64>,
-    Cow<'a, [String]>,
-    Cow<'a, [[u64; 4]]>,
-    Rare<'a>,
-);
+/// of the stages; and what few jobs have.
+type Details<'a> =
+    (i64, Attempt, u32, Version, u64, i64, Option<i64>, Option<i64>, Cow<'a, [String]>, Rare<'a>);
 
 #[derive(Default, Serialize, Deserialize)]
 struct Rare<'a> {
+    /// What is counted of each stage, if it is not what [`plain_counts`] says.
+    #[serde(default, rename = "c", skip_serializing_if = "Option::is_none")]
+    counted: Option<Cow<'a, [[u64; 4]]>>,
     #[serde(default, rename = "p", skip_serializing_if = "Option::is_none")]
     priority: Option<i16>,
     #[serde(default, rename = "n", skip_serializing_if = "Option::is_none")]
@@ -96,8 +88,9 @@ pub(crate) fn details(job: &JobSummary) -> Result<String, serde_json::Error> {
         job.started_at.map(after),
         job.finished_at.map(after),
         Cow::Borrowed(&job.stages),
-        Cow::Borrowed(&job.counted),
         Rare {
+            counted: (!plain_counts(job.progress).eq(job.counted.iter().copied()))
+                .then_some(Cow::Borrowed(&job.counted)),
             priority: (job.priority != 0).then_some(job.priority),
             run_at: job.run_at.map(after),
             retry_at: job.retry_at.map(after),
@@ -130,19 +123,8 @@ impl JobRow<'_> {
     /// The job that this row is of.
     pub(crate) fn job(self) -> Result<JobSummary, ReadModelError> {
         let details: Details<'_> = serde_json::from_str(self.details)?;
-        let (
-            submitted_at,
-            attempt,
-            done,
-            version,
-            distance,
-            updated,
-            started,
-            finished,
-            stages,
-            counted,
-            rare,
-        ) = details;
+        let (submitted_at, attempt, done, version, distance, updated, started, finished, stages, rare) =
+            details;
         let at = |after: i64| Timestamp::from_millis(submitted_at.saturating_add(after));
         let stages = stages.into_owned();
         let progress = Progress { done, total: u32::try_from(stages.len()).unwrap_or(u32::MAX) };
@@ -184,7 +166,7 @@ impl JobRow<'_> {
             stages,
             usage: rare.usage.map(Cow::into_owned),
             submitted_position: self.submitted_position,
-            counted: counted.into_owned(),
+            counted: rare.counted.map_or_else(|| plain_counts(progress).collect(), Cow::into_owned),
             budget_micros: rare.budget_micros,
             paid: rare.paid.map(Cow::into_owned).unwrap_or_default(),
             pause: rare.pause.map(Cow::into_owned),
@@ -195,6 +177,12 @@ impl JobRow<'_> {
         job.stage = job.stages.get(job.stage_index() as usize).cloned();
         Ok(job)
     }
+}
+
+/// What is counted of the stages of a job that never failed and runs nothing: each that is done was started once and
+/// completed once.
+fn plain_counts(progress: Progress) -> impl Iterator<Item = [u64; 4]> {
+    (0..progress.total).map(move |stage| if stage < progress.done { [1, 1, 0, 0] } else { [0; 4] })
 }
 
 /// The topic in lower case, if making its ASCII letters small, which every database can do, is not enough.
@@ -311,10 +299,10 @@ mod tests {
         }
         let job = history.entries.iter().fold(None, crate::job_summary::fold).unwrap();
         let text = concat!(
-            r#"[7,1,1,4,3,21,7,null,["stage-0","stage-1"],[[1,1,0,0],[1,0,0,0]],"#,
-            r#"{"w":"worker-1","s":21,"l":{"team":"blue"},"u":{"input_tokens":3,"output_tokens":5}}]"#
+            r#"[7,1,1,4,3,21,7,null,["stage-0","stage-1"],{"c":[[1,1,0,0],[1,0,0,0]],"#,
+            r#""w":"worker-1","s":21,"l":{"team":"blue"},"u":{"input_tokens":3,"output_tokens":5}}]"#
         );
-        assert_eq!((SCHEMA_VERSION, details(&job).unwrap().as_str()), (5, text));
+        assert_eq!((SCHEMA_VERSION, details(&job).unwrap().as_str()), (6, text));
     }
 
     #[test]

@@ -51,9 +51,10 @@ CREATE TABLE job_timeline (
     outcome            smallint NOT NULL,
     worker             text,
     class              text,
-    error              text,
-    PRIMARY KEY (submitted_position, stage_index, attempt)
+    error              text
 ) WITH (autovacuum_analyze_scale_factor = 0.02);
+-- The checkpoint sees to it that no attempt is written twice; a key for that would be twice as large.
+CREATE INDEX job_timeline_job ON job_timeline (submitted_position);
 
 -- How each handler's queue is controlled.
 CREATE TABLE queues (

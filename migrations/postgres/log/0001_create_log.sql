@@ -24,17 +24,19 @@ INSERT INTO quillwork.head (id, position, hash, queue, backlog, fence)
 VALUES (1, 0, decode(repeat('00', 32), 'hex'), 0, 0, 0);
 
 -- Append-only. The stream is the job's id, or zeros for the queues. JSON as the bytes that were hashed: jsonb would write
--- them anew, and slower.
+-- them anew, and slower. What has a fixed width comes first, so that nothing is lost to alignment; a log that was begun
+-- earlier may have its columns in another order.
 CREATE TABLE quillwork.events (
-  position bigint PRIMARY KEY,
+  -- Only ever appended to: no page needs room.
+  position bigint PRIMARY KEY WITH (fillfactor = 100),
   stream uuid NOT NULL,
-  version bigint NOT NULL,
   event_id uuid NOT NULL,
-  kind text COLLATE "C" NOT NULL,
+  version bigint NOT NULL,
+  recorded_at bigint NOT NULL,
   schema_version integer NOT NULL,
+  kind text COLLATE "C" NOT NULL,
   data bytea NOT NULL,
   meta bytea NOT NULL,
-  recorded_at bigint NOT NULL,
   hash bytea NOT NULL,
   CONSTRAINT events_by_stream UNIQUE (stream, version)
 );

@@ -78,7 +78,9 @@ fn fill(server: &OnServer, n: u32) {
     server.psql(&format!(
         "INSERT INTO quillwork.tasks SELECT ('00000000-0000-0000-0001-' || lpad(to_hex(n), 12, '0'))::uuid, 0,
            'echo', 'crowd', 0, n, NULL FROM generate_series(1, {n}) n;
-         INSERT INTO quillwork.events SELECT 1000000 + n, ('00000000-0000-0000-0001-' || lpad(to_hex(n), 12, '0'))::uuid, 1,
+         INSERT INTO quillwork.events
+           (position, stream, version, event_id, kind, schema_version, data, meta, recorded_at, hash)
+         SELECT 1000000 + n, ('00000000-0000-0000-0001-' || lpad(to_hex(n), 12, '0'))::uuid, 1,
            gen_random_uuid(), 'JobCancelled', 1, '{{}}', '{{\"actor\":\"a\",\"tenant\":\"t\",\"correlation_id\":\"00000000-0000-0000-0000-000000000001\"}}', 0,
            decode(repeat('00', 32), 'hex') FROM generate_series(1, {n}) n;
          UPDATE quillwork.head SET backlog = backlog + {n}"

@@ -43,9 +43,10 @@ impl<'a> Stand<'a> {
         self.processes.first().map(|server| server.url.as_str()).context("there is no process")
     }
 
-    /// Some jobs, so that connections, caches and files are there; returns how many a second there were.
+    /// Some jobs, so that connections, caches and files are there, and what only grows at first has grown (a queue has
+    /// room for its dead rows); returns how many a second there were.
     pub(super) fn warm_up(&self, clients: u32, batch: u32) -> Result<f64> {
-        let jobs = (u64::from(clients) * u64::from(batch) * 20).clamp(500, 5_000);
+        let jobs = (u64::from(clients) * u64::from(batch) * 250).clamp(500, 20_000);
         let order = Order { jobs, clients, batch, rate: None };
         Ok(generator::jobs(self.binary, self.url()?, &order)?.jobs_per_second)
     }

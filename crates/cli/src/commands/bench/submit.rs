@@ -6,9 +6,13 @@ use uuid::Uuid;
 use super::connection::Call;
 use super::schedule::Turn;
 
+/// What jobs are about, behind their number: with it a submission to a pipeline of a short name has about 200 bytes.
+const SUBJECT: &str = "what a durable queue costs when every job is on the disk before the client hears of it, each of \
+                       its events is in a hash chain, and no worker is ever all alone";
+
 /// The submission of the jobs of a turn, alone or as a batch.
 pub(super) fn call(pipeline: &str, batch: u64, turn: Turn) -> Call {
-    let job = |n: u64| serde_json::json!({ "topic": format!("bench {n}"), "pipeline": pipeline });
+    let job = |n: u64| serde_json::json!({ "topic": format!("bench {n}: {SUBJECT}"), "pipeline": pipeline });
     let (path, body): (_, Bytes) = if batch == 1 {
         ("/v1/jobs", job(turn.first).to_string().into())
     } else {
@@ -37,7 +41,17 @@ pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::commands::bench::schedule::{Punctuality, Start};
+
+    #[test]
+    fn a_submission_has_two_hundred_bytes() {
+        let start = Start { at: Instant::now(), punctuality: Punctuality::Unscheduled };
+        let one = call("echo", 1, Turn { first: 1_000, n_items: 1, start });
+        assert_eq!(one.body.unwrap().len(), 200);
+    }
 
     #[test]
     fn ids_are_found() {

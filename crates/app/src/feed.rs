@@ -33,7 +33,7 @@ const WAKE_EVENTS: u64 = 16_384;
 const RUNS: usize = 256;
 
 /// Recent event bytes kept in memory.
-const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 
 /// Why a subscriber cannot go on.
 #[derive(Debug, thiserror::Error)]

@@ -25,7 +25,7 @@ const LIVE_ROWS: usize = 2_000;
 pub(crate) const PAGE_EVENTS: usize = 2_048;
 
 /// Rows of jobs, attempts and labels that one commit takes, about. More than these are not waited for.
-const COMMIT_ROWS: usize = 6_000;
+const COMMIT_ROWS: usize = 4_000;
 
 /// The tables, what is known of their rows, and how far they are.
 pub(crate) struct Tables {

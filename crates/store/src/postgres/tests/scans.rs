@@ -121,8 +121,13 @@ async fn no_hot_statement_scans_a_table() {
         // Small tables may be scanned.
         let n_read = read_by_scans(&server).await;
         assert!(n_read < 20_000, "{n_read} rows were read by scans, known: {known:?}");
+        // One walk over the queue for each of the statements would read 270,000. Dead entries count too, and an autovacuum
+        // that looks at the database meanwhile keeps them.
         let n_entries = index_entries_read(&server);
-        assert!(n_entries < 20_000, "{n_entries} entries of the queue's indexes were read, known: {known:?}");
+        assert!(
+            n_entries < 100_000,
+            "{n_entries} entries of the queue's indexes were read, known: {known:?}"
+        );
     }
 }
 

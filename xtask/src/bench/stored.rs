@@ -45,32 +45,42 @@ pub(super) fn measure(binary: &Path, postgres: &Postgres, n_jobs: u64) -> Result
     Ok(Stored { jobs: n_jobs, empty: runs(empty)?, filled: runs(filled)? })
 }
 
+/// Jobs that ran at the same time.
+const LANES: u64 = 64;
+
 /// Copies the last job so many times, with everything that is stored of it: as old jobs, whose ids are smaller than
-/// those of new ones. Nobody may have the store open. The hashes of the copies are no chain.
+/// those of new ones, and as many at a time as really run. Of jobs one after the other each page of the log would have
+/// the same room at its end, where new events would go. Nobody may have the store open. The hashes of the copies are no
+/// chain.
 fn fill(n_jobs: u64) -> [String; 4] {
     // As a UUID v7 of long ago, in the order of the numbers.
     let id = |number: &str| format!("(lpad(to_hex({number}), 12, '0') || '70008000000000000000')::uuid");
-    let (job, event) = (id("g"), id("g * 8 + e.version"));
+    let (job, event) = (id("c.g"), id("c.g * 8 + e.version"));
     let log = format!(
         "CREATE TEMP TABLE model AS
            SELECT * FROM quillwork.events WHERE stream = (SELECT stream FROM quillwork.events ORDER BY position DESC LIMIT 1);
+         ANALYZE model;
          INSERT INTO quillwork.events
            (position, stream, version, event_id, kind, schema_version, data, meta, recorded_at, hash)
-         SELECT h.position + (g - 1) * n.n + e.version, {job}, e.version, {event}, e.kind, e.schema_version, e.data, e.meta,
+         SELECT h.position + r + 1, {job}, e.version, {event}, e.kind, e.schema_version, e.data, e.meta,
            e.recorded_at, e.hash
-         FROM quillwork.head h, (SELECT count(*) AS n FROM model) n, generate_series(1, {n_jobs}) g,
-           LATERAL (SELECT * FROM model ORDER BY version) e;
+         FROM quillwork.head h, (SELECT count(*) AS n FROM model) n, generate_series(0, {n_jobs} * n.n - 1) r,
+           LATERAL (SELECT r / ({LANES} * n.n) AS block) b,
+           LATERAL (SELECT least({LANES}, {n_jobs} - b.block * {LANES}) AS lanes, r % ({LANES} * n.n) AS at) w,
+           LATERAL (SELECT b.block * {LANES} + w.at % w.lanes + 1 AS g, w.at / w.lanes + 1 AS version) c
+           JOIN model e ON e.version = c.version;
          UPDATE quillwork.head SET position = last.position, hash = last.hash
          FROM (SELECT position, hash FROM quillwork.events ORDER BY position DESC LIMIT 1) last;"
     );
     // The newest schema of the read models, of which there is one.
+    let job = id("g");
     let read_models = format!(
         "SELECT set_config('search_path', (SELECT max(nspname) FROM pg_namespace WHERE nspname LIKE 'quillwork_read_v%'), false);
          CREATE TEMP TABLE model AS SELECT * FROM job_summary ORDER BY submitted_position DESC LIMIT 1;
          CREATE TEMP TABLE model_timeline AS
            SELECT t.* FROM job_timeline t JOIN model m USING (submitted_position);
          CREATE TEMP TABLE begins AS
-           SELECT g, h.position - ({n_jobs} - g + 1) * n.n + 1 AS at
+           SELECT g, h.position - {n_jobs} * n.n + (g - 1) / {LANES} * {LANES} * n.n + (g - 1) % {LANES} + 1 AS at
            FROM quillwork.head h, generate_series(1, {n_jobs}) g,
              (SELECT count(*) AS n FROM quillwork.events e JOIN model m ON m.id = e.stream) n;
          INSERT INTO job_summary (submitted_position, due_at, finished_at, id, status, pipeline, tenant, topic, search, details)

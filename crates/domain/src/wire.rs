@@ -101,7 +101,7 @@ pub fn encode(event: &Event) -> Result<Encoded, serde_json::Error> {
     let data = match event {
         Event::JobSubmitted(data) => {
             let settings = data.settings.as_ref().map_or(0, |settings| settings.get().len());
-            to_json_of(data.as_ref(), data.plan.len() * 192 + data.topic.len() + settings)
+            to_json_of(data.as_ref(), data.plan.len() * 64 + data.topic.len() + settings)
         }
         Event::StageStarted(data) => to_json(data),
         Event::StepRecorded(data) => to_json_of(data, data.output.n_bytes()),

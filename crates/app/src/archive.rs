@@ -192,5 +192,5 @@ fn plan(
 /// The idempotency key that an event of a job took.
 fn key(recorded: &Recorded) -> Option<IdempotencyKey> {
     let Ok(Event::JobSubmitted(submitted)) = wire::decode(recorded) else { return None };
-    key_of(recorded, recorded.stream.job()?, &submitted).map(|(key, _)| key)
+    key_of(&recorded.meta.tenant, recorded.stream.job()?, &submitted).map(|(key, _)| key)
 }

@@ -92,7 +92,8 @@ impl Bench<'_> {
     fn reading(&self, most: f64) -> Result<(QueryFigures, Replay)> {
         let mut stand = self.stand()?;
         let seconds = self.extent.run.as_secs_f64();
-        let jobs = count(most * seconds);
+        // Also so many events that the start of a process does not count.
+        let jobs = count(most * seconds * 2.0);
         let fill = Order { jobs, clients: BATCHES.0, batch: BATCHES.1, rate: None };
         generator::jobs(self.binary, stand.url()?, &fill)?;
         let probe = generator::queries(self.binary, stand.url()?, 5_000, ASKING)?;

@@ -31,7 +31,7 @@ impl LogAudit {
             }
             ContentEvent::Viewed(_) | ContentEvent::Rated(_) => {}
         }
-        if let Some((key, owner)) = rating_key(recorded, article, event)
+        if let Some((key, owner)) = rating_key(&recorded.meta.tenant, article, event)
             && !self.keys.insert(&key, &owner)
         {
             let message = "the idempotency key was taken before".into();
@@ -42,13 +42,12 @@ impl LogAudit {
 
 /// The idempotency key of a rating, with its owner.
 pub(super) fn rating_key(
-    recorded: &Recorded,
+    tenant: &str,
     article: JobId,
     event: &ContentEvent,
 ) -> Option<(IdempotencyKey, KeyOwner)> {
     let ContentEvent::Rated(rated) = event else { return None };
     let key = rated.idempotency_key.clone()?;
     let digest = rated.request_digest.unwrap_or(Sha256Digest([0; 32]));
-    let tenant = recorded.meta.tenant.as_ref().to_owned();
-    Some((IdempotencyKey { tenant, key }, KeyOwner { job: article, digest }))
+    Some((IdempotencyKey { tenant: tenant.to_owned(), key }, KeyOwner { job: article, digest }))
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
-use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::JobId;
 use quillwork_domain::job::{Budget, Event, Job, JobSubmitted, Phase, TaskChange, evolve, react};
 use quillwork_domain::plan::{Plan, StageIndex};
@@ -88,8 +87,7 @@ impl Jobs {
     }
 
     /// Folds an event of a job, unless the job is not followed.
-    pub(super) fn fold(&mut self, id: JobId, event: &Event, recorded: &Recorded) {
-        let recorded_at = recorded.recorded_at;
+    pub(super) fn fold(&mut self, id: JobId, event: &Event, recorded_at: Timestamp, tenant: &Arc<str>) {
         let known = self.known.entry(id).or_insert_with(Known::new);
         let Known::Live(live) = known else { return };
         let LiveJob { job, tasks, since, .. } = live.as_mut();
@@ -119,7 +117,7 @@ impl Jobs {
         job.stages.iter_mut().for_each(|stage| stage.output = None);
         job.feedback.clear();
         if let Event::JobSubmitted(submitted) = event {
-            live.tenant = recorded.meta.tenant.clone();
+            live.tenant = tenant.clone();
             live.since = submitted.run_at.unwrap_or(recorded_at);
             job.submitted = Some(slim(&mut self.plans, submitted));
         }

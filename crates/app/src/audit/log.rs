@@ -152,7 +152,7 @@ impl LogAudit {
         if let Event::JobSubmitted(submitted) = event {
             self.take_key(recorded, job, submitted);
         }
-        self.jobs.fold(job, event, recorded);
+        self.jobs.fold(job, event, recorded.recorded_at, &recorded.meta.tenant);
     }
 
     /// Goes on behind a hole.
@@ -194,7 +194,7 @@ impl LogAudit {
     }
 
     fn take_key(&mut self, recorded: &Recorded, job: JobId, submitted: &JobSubmitted) {
-        if let Some((key, owner)) = key_of(recorded, job, submitted)
+        if let Some((key, owner)) = key_of(&recorded.meta.tenant, job, submitted)
             && !self.keys.insert(&key, &owner)
         {
             let finding =

@@ -1,24 +1,26 @@
 //! How the queue and the idempotency keys follow from the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position, StreamId};
 use quillwork_domain::job::{Event, JobSubmitted};
 use quillwork_domain::payload::Sha256Digest;
-use quillwork_domain::wire::{self, DecodeError};
+use quillwork_domain::wire::DecodeError;
 use tokio::sync::mpsc;
 
 use crate::audit::content::rating_key;
 use crate::audit::jobs::Jobs;
-use crate::ports::store::{IdempotencyKey, KeyOwner, LogReader, StoreError, Task, TaskKey};
+use crate::ports::store::{Happened, IdempotencyKey, KeyOwner, LogReader, StoreError, Task, TaskKey};
 
 /// Events read from the log at a time.
 pub(super) const PAGE: usize = 4_096;
 
 /// Pages that wait to be folded.
 const PAGES_AHEAD: usize = 2;
+
+/// Pages that are read at once.
+const PAGES_READING: usize = 3;
 
 /// What the queue and the keys must be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,18 +58,17 @@ pub async fn derive_queue(reader: Arc<dyn LogReader>) -> Result<DerivedQueue, De
     let (pages, mut read) = mpsc::channel(PAGES_AHEAD);
     let reading = tokio::spawn(read_ahead(reader, PAGE, pages));
     while let Some(page) = read.recv().await {
-        for recorded in &page {
-            position = recorded.position;
-            let event = wire::decode(recorded)
-                .map_err(|source| DeriveError::Undecodable { position: recorded.position, source })?;
-            if let (StreamId::Content(article), Event::Content(event)) = (recorded.stream, &event) {
-                keys.extend(rating_key(recorded, article, event));
+        for Happened { position: at, stream, tenant, recorded_at, event } in page {
+            position = at;
+            let event = event.map_err(|source| DeriveError::Undecodable { position, source })?;
+            if let (StreamId::Content(article), Event::Content(event)) = (stream, &event) {
+                keys.extend(rating_key(&tenant, article, event));
             }
-            let Some(job) = recorded.stream.job() else { continue };
+            let Some(job) = stream.job() else { continue };
             if let Event::JobSubmitted(submitted) = &event {
-                keys.extend(key_of(recorded, job, submitted));
+                keys.extend(key_of(&tenant, job, submitted));
             }
-            jobs.fold(job, &event, recorded);
+            jobs.fold(job, &event, recorded_at, &tenant);
         }
     }
     // The pages ended, which need not be the end of the log.
@@ -77,30 +78,34 @@ pub async fn derive_queue(reader: Arc<dyn LogReader>) -> Result<DerivedQueue, De
 
 /// Sends the pages of the log until it ends, or nobody wants any more.
 ///
-/// While a page is taken apart the store is already busy with the next, which begins where a full page without holes
-/// would end. If the page reached further, what it had is left out of the next; if not as far, the next is read again.
+/// While a page is taken apart the store is already busy with the next ones, each of which begins where a full page
+/// without holes would end. If a page reached further, what it had is left out of the next; if not as far, the next ones
+/// are read again.
 pub(super) async fn read_ahead(
     reader: Arc<dyn LogReader>,
     limit: usize,
-    pages: mpsc::Sender<Vec<Recorded>>,
+    pages: mpsc::Sender<Vec<Happened>>,
 ) -> Result<(), StoreError> {
     let read = |after: Position| {
         let reader = reader.clone();
-        (after, tokio::spawn(async move { reader.read_all(after, limit).await }))
+        (after, tokio::spawn(async move { reader.replay(after, limit).await }))
     };
     let mut sent = Position::START;
-    let mut reading = read(sent);
+    let mut reading = VecDeque::new();
     loop {
-        let full = Position(reading.0.0.saturating_add(limit as u64));
-        let (after, page) = std::mem::replace(&mut reading, read(sent.max(full)));
+        while reading.len() < PAGES_READING {
+            let full = |(after, _): &(Position, _)| Position(after.0.saturating_add(limit as u64));
+            reading.push_back(read(reading.back().map_or(sent, full).max(sent)));
+        }
+        let Some((after, page)) = reading.pop_front() else { return Ok(()) };
         if after > sent {
-            reading = read(sent);
+            reading.clear();
             continue;
         }
         let page =
             page.await.map_err(|error| StoreError::Unavailable(format!("a read broke off: {error}")))??;
-        let Some(last) = page.last().map(|recorded| recorded.position) else { return Ok(()) };
-        let n_sent = page.partition_point(|recorded| recorded.position <= sent);
+        let Some(last) = page.last().map(|event| event.position) else { return Ok(()) };
+        let n_sent = page.partition_point(|event| event.position <= sent);
         sent = sent.max(last);
         if pages.send(page.into_iter().skip(n_sent).collect()).await.is_err() {
             return Ok(());
@@ -135,12 +140,12 @@ pub(super) fn tasks_of(jobs: &Jobs) -> Vec<DerivedTask> {
 
 /// The idempotency key of a submission, with its owner.
 pub(crate) fn key_of(
-    recorded: &Recorded,
+    tenant: &str,
     job: JobId,
     submitted: &JobSubmitted,
 ) -> Option<(IdempotencyKey, KeyOwner)> {
     let key = submitted.idempotency_key.clone()?;
     // A key that came without a digest stands for any body.
     let digest = submitted.request_digest.unwrap_or(Sha256Digest([0; 32]));
-    Some((IdempotencyKey { tenant: recorded.meta.tenant.as_ref().to_owned(), key }, KeyOwner { job, digest }))
+    Some((IdempotencyKey { tenant: tenant.to_owned(), key }, KeyOwner { job, digest }))
 }

@@ -4,6 +4,8 @@
 //! handed around by nobody; any number of readers share a [`LogReader`]. Adapters speak SQL and decide nothing.
 //! `quillwork_store::conformance` is this contract as tests; every adapter runs it.
 
+mod happened;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use quillwork_domain::job::Event;
 use quillwork_domain::payload::Sha256Digest;
 use quillwork_domain::plan::StageIndex;
 use quillwork_domain::time::Timestamp;
+
+pub use happened::Happened;
 
 /// The end of the log: the position of the last event and its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,6 +324,11 @@ pub trait LogReader: Send + Sync + 'static {
     /// Up to `limit` events after a position, in order. Where events are missing [`LogReader::archived_runs`] says why;
     /// what it says is at least as new as the events that were read before.
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError>;
+
+    /// What [`LogReader::read_all`] reads, as far as a fold needs it. A store that can leaves out the rest where it is.
+    async fn replay(&self, after: Position, limit: usize) -> Result<Vec<Happened>, StoreError> {
+        Ok(self.read_all(after, limit).await?.into_iter().map(Happened::from).collect())
+    }
 
     /// Up to `limit` events of some kinds after a position and not beyond `until`, in order. A store that can passes over
     /// the others where they are.

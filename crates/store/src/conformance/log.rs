@@ -1,6 +1,6 @@
 //! The log itself: events, blobs and keys.
 
-use quillwork_app::ports::store::{Batch, CommitError, Head, IdempotencyKey, TaskWrite};
+use quillwork_app::ports::store::{Batch, CommitError, Happened, Head, IdempotencyKey, TaskWrite};
 use quillwork_domain::id::{Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
 
@@ -59,6 +59,10 @@ pub(crate) async fn paging(fixture: &dyn Fixture) {
         let n_events = limit.min(297);
         assert_eq!(page, all[3..3 + n_events], "up to {limit}");
         assert!(reader.read_all(Position(300), limit).await.unwrap().is_empty());
+        let told = reader.replay(Position(3), limit).await.unwrap();
+        let expected: Vec<_> = page.into_iter().map(Happened::from).collect();
+        assert_eq!(format!("{told:?}"), format!("{expected:?}"), "up to {limit}");
+        assert!(reader.replay(Position(300), limit).await.unwrap().is_empty());
     }
     let page = reader.stream(job(1).into(), Version(20), 3).await.unwrap();
     assert_eq!(page.iter().map(|event| event.version.0).collect::<Vec<_>>(), [21, 22, 23]);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use quillwork_app::ports::store::{
-    Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey,
+    Happened, Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey,
 };
 use quillwork_domain::archive::Run;
 use quillwork_domain::envelope::Recorded;
@@ -146,6 +146,10 @@ impl LogReader for PostgresReader {
         }
         let query = sqlx::query(READ_ALL).bind(signed(after.0)).bind(rows_limit(limit));
         self.all(query, |row| rows::recorded(row, 0)).await
+    }
+
+    async fn replay(&self, after: Position, limit: usize) -> Result<Vec<Happened>, StoreError> {
+        copied::happened(&self.pool, after, limit).await.map_err(|error| self.place.error(error))
     }
 
     async fn read_kinds(

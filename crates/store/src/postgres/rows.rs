@@ -1,6 +1,6 @@
 //! Between rows and values.
 
-use quillwork_app::ports::store::{Head, KeyOwner, LeaseToken, Survey, Task, TaskKey};
+use quillwork_app::ports::store::{Happened, Head, KeyOwner, LeaseToken, Survey, Task, TaskKey};
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
@@ -20,6 +20,14 @@ macro_rules! event_columns {
     };
 }
 pub(super) use event_columns;
+
+/// The columns of [`HappenedRow`], in order.
+macro_rules! happened_columns {
+    () => {
+        "e.position, e.stream, e.kind, e.schema_version, e.data, e.meta, e.recorded_at"
+    };
+}
+pub(super) use happened_columns;
 
 /// The columns that [`task`] reads, in order.
 macro_rules! task_columns {
@@ -101,6 +109,35 @@ impl EventRow<'_> {
             meta: wire::decode_meta(self.meta)?,
             recorded_at: Timestamp::from_millis(self.recorded_at),
             hash: digest_of(self.hash)?,
+        })
+    }
+}
+
+/// The columns of an event that a fold needs, in the order of [`happened_columns`].
+pub(super) struct HappenedRow<'a> {
+    pub(super) position: i64,
+    pub(super) stream: Uuid,
+    pub(super) kind: &'a str,
+    pub(super) schema_version: i32,
+    pub(super) data: &'a [u8],
+    pub(super) meta: &'a [u8],
+    pub(super) recorded_at: i64,
+}
+
+impl HappenedRow<'_> {
+    /// The event of the row.
+    pub(super) fn happened(self) -> Result<Happened, Damaged> {
+        let position = self.position;
+        self.shaped().map_err(|error| Damaged::Event { position, error })
+    }
+
+    fn shaped(self) -> Result<Happened, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Happened {
+            position: Position(positive(self.position)?),
+            stream: StreamId::from_uuid(self.stream),
+            tenant: wire::decode_meta(self.meta)?.tenant,
+            recorded_at: Timestamp::from_millis(self.recorded_at),
+            event: wire::decode_parts(self.kind, small(self.schema_version)?, self.data),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use quillwork_app::ports::store::{
-    Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey,
+    Happened, Head, IdempotencyKey, KeyOwner, LeaseToken, LogReader, StoreError, Task, TaskKey,
 };
 use quillwork_domain::archive::Run;
 use quillwork_domain::envelope::Recorded;
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::sqlite::claims::rows_limit;
 use crate::sqlite::db_file::DbFile;
-use crate::sqlite::rows::{self, EVENT_COLUMNS, TASK_COLUMNS, store_error};
+use crate::sqlite::rows::{self, EVENT_COLUMNS, HAPPENED_COLUMNS, TASK_COLUMNS, store_error};
 use crate::sqlite::{configure, connect};
 
 /// Reads that run at once; more wait their turn.
@@ -113,6 +113,17 @@ impl LogReader for SqliteReader {
                 "SELECT {EVENT_COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2"
             ))?
             .query_map(params![after.0, rows_limit(limit)], rows::recorded)?
+            .collect()
+        })
+        .await
+    }
+
+    async fn replay(&self, after: Position, limit: usize) -> Result<Vec<Happened>, StoreError> {
+        self.read(move |conn| {
+            conn.prepare_cached(&format!(
+                "SELECT {HAPPENED_COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2"
+            ))?
+            .query_map(params![after.0, rows_limit(limit)], rows::happened)?
             .collect()
         })
         .await

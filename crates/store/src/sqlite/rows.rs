@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use quillwork_app::ports::store::{KeyOwner, LeaseToken, StoreError, Task, TaskKey};
+use quillwork_app::ports::store::{Happened, KeyOwner, LeaseToken, StoreError, Task, TaskKey};
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{JobId, Position, StreamId, Version};
 use quillwork_domain::payload::Sha256Digest;
@@ -17,12 +17,20 @@ use uuid::Uuid;
 pub(super) const EVENT_COLUMNS: &str =
     "position, stream, version, event_id, kind, schema_version, data, meta, recorded_at, hash";
 
+/// The columns that [`happened`] reads, in order.
+pub(super) const HAPPENED_COLUMNS: &str = "position, stream, kind, schema_version, data, meta, recorded_at";
+
 /// The columns that [`task`] reads, in order.
 pub(super) const TASK_COLUMNS: &str = "stream, stage, handler, tenant, priority, run_at, lease";
 
 pub(super) fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     let position: i64 = row.get(0)?;
-    shaped(row).map_err(|error| damaged(0, Damaged { position, error }))
+    whole(row).map_err(|error| damaged(0, Damaged { position, error }))
+}
+
+pub(super) fn happened(row: &Row<'_>) -> rusqlite::Result<Happened> {
+    let position: i64 = row.get(0)?;
+    shortened(row).map_err(|error| damaged(0, Damaged { position, error }))
 }
 
 /// Names the event whose row does not have its shape.
@@ -33,21 +41,39 @@ struct Damaged {
     error: rusqlite::Error,
 }
 
-fn shaped(row: &Row<'_>) -> rusqlite::Result<Recorded> {
-    let stored = row.get_ref(7)?.as_blob().map_err(|error| damaged(7, error))?;
-    let meta = wire::decode_meta(stored).map_err(|error| damaged(7, error))?;
+fn whole(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+    let meta = wire::decode_meta(bytes(row, 7)?).map_err(|error| damaged(7, error))?;
     Ok(Recorded {
         position: Position(row.get(0)?),
         stream: StreamId::from_uuid(Uuid::from_bytes(row.get(1)?)),
         version: Version(row.get(2)?),
         event_id: Uuid::from_bytes(row.get(3)?),
-        kind: wire::kind_named(row.get_ref(4)?.as_str().map_err(|error| damaged(4, error))?),
+        kind: wire::kind_named(text(row, 4)?),
         schema_version: row.get(5)?,
         data: row.get(6)?,
         meta,
         recorded_at: Timestamp::from_millis(row.get(8)?),
         hash: Sha256Digest(row.get(9)?),
     })
+}
+
+fn shortened(row: &Row<'_>) -> rusqlite::Result<Happened> {
+    let meta = wire::decode_meta(bytes(row, 5)?).map_err(|error| damaged(5, error))?;
+    Ok(Happened {
+        position: Position(row.get(0)?),
+        stream: StreamId::from_uuid(Uuid::from_bytes(row.get(1)?)),
+        tenant: meta.tenant,
+        recorded_at: Timestamp::from_millis(row.get(6)?),
+        event: wire::decode_parts(text(row, 2)?, row.get(3)?, bytes(row, 4)?),
+    })
+}
+
+fn bytes<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
+    row.get_ref(column)?.as_blob().map_err(|error| damaged(column, error))
+}
+
+fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
+    row.get_ref(column)?.as_str().map_err(|error| damaged(column, error))
 }
 
 pub(super) fn task(row: &Row<'_>) -> rusqlite::Result<(Task, Option<LeaseToken>)> {

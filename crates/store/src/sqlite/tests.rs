@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use quillwork_app::ports::store::{LogReader, LogWriter, StoreError};
+use quillwork_domain::id::Position;
 use tempfile::TempDir;
 
 use super::*;
@@ -107,8 +108,11 @@ async fn a_damaged_row_is_named() {
     ] {
         conn.execute(&format!("UPDATE events SET {damage}"), []).unwrap();
         let (_writer, reader) = open(&dir.own()).unwrap();
-        let error = reader.read_all(quillwork_domain::id::Position(0), 10).await.unwrap_err();
-        assert!(matches!(&error, StoreError::Corrupt(message) if message.contains(position)), "{error}");
+        let whole = reader.read_all(Position(0), 10).await.unwrap_err();
+        let told = reader.replay(Position(0), 10).await.unwrap_err();
+        for error in [whole, told] {
+            assert!(matches!(&error, StoreError::Corrupt(message) if message.contains(position)), "{error}");
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl Memory {
     pub(super) fn note(&mut self, article: JobId, version: u64, event: &Event) {
         let recorded = self.record(StreamId::Content(article), Version(version), event);
         if let Event::Content(event) = event {
-            self.keys.extend(rating_key(&recorded, article, event));
+            self.keys.extend(rating_key(&recorded.meta.tenant, article, event));
         }
         self.events.push(recorded);
     }

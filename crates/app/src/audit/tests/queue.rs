@@ -14,7 +14,7 @@ async fn positions(log: &Memory, limit: usize) -> Vec<Position> {
     let reading = tokio::spawn(read_ahead(Arc::new(log.clone()), limit, pages));
     let mut positions = Vec::new();
     while let Some(page) = read.recv().await {
-        positions.extend(page.iter().map(|recorded| recorded.position));
+        positions.extend(page.iter().map(|event| event.position));
     }
     reading.await.unwrap().unwrap();
     positions

@@ -54,6 +54,7 @@ async fn everything(writer: &mut PostgresWriter, reader: &PostgresReader, first:
     reader.stream(job(first).into(), Version(0), 10).await.unwrap();
     reader.read_all(Position(0), 100).await.unwrap();
     reader.read_all(Position(0), 4_096).await.unwrap();
+    reader.replay(Position(0), 4_096).await.unwrap();
     let kinds = ["JobCompleted".to_owned()];
     reader.read_kinds(&kinds, (Position(0), Position(4_096)), 100).await.unwrap();
     reader.tasks(Some(key(first)), 10).await.unwrap();

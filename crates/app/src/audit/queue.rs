@@ -20,7 +20,7 @@ pub(super) const PAGE: usize = 4_096;
 const PAGES_AHEAD: usize = 2;
 
 /// Pages that are read at once.
-const PAGES_READING: usize = 3;
+const PAGES_READING: usize = 4;
 
 /// What the queue and the keys must be.
 #[derive(Clone, Debug, Default, PartialEq)]

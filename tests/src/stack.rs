@@ -1,6 +1,5 @@
 //! An engine with workers on a real store, in this process, with stages that a test controls.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -391,18 +390,11 @@ pub fn job(handlers: &[&str]) -> JobSubmitted {
         max_lost: 5,
         beside_previous: false,
     };
-    JobSubmitted {
-        topic: "topic".into(),
-        pipeline: "test".into(),
-        plan: Plan::new(handlers.iter().enumerate().map(stage).collect()).unwrap(),
-        settings: None,
-        priority: 0,
-        run_at: None,
-        labels: BTreeMap::new(),
-        idempotency_key: None,
-        request_digest: None,
-        budget: None,
-    }
+    JobSubmitted::new(
+        "topic".into(),
+        "test".into(),
+        Plan::new(handlers.iter().enumerate().map(stage).collect()).unwrap(),
+    )
 }
 
 /// The same with groups: the stages of each inner list run at the same time.

@@ -4,7 +4,6 @@
 
 mod void;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,16 +100,9 @@ fn jobs(n_jobs: usize, key: Option<&str>) -> Vec<Submission> {
         let idempotency_key = key.map(|key| format!("{key}-{n}"));
         let request_digest = idempotency_key.as_ref().map(|key| Sha256Digest::of(key.as_bytes()));
         let job = JobSubmitted {
-            topic: "x".repeat(120),
-            pipeline: "echo".into(),
-            plan: plan.clone(),
-            settings: None,
-            priority: 0,
-            run_at: None,
-            labels: BTreeMap::new(),
             idempotency_key,
             request_digest,
-            budget: None,
+            ..JobSubmitted::new("x".repeat(120), "echo".into(), plan.clone())
         };
         Submission { id: JobId(Uuid::now_v7()), job: Arc::new(job) }
     };

@@ -142,16 +142,9 @@ fn slim(plans: &mut Plans, submitted: &JobSubmitted) -> Arc<JobSubmitted> {
     let kept = (submitted.plan.clone(), submitted.priority, submitted.budget);
     let slim = plans.entry(kept).or_insert_with(|| {
         Arc::new(JobSubmitted {
-            topic: String::new(),
-            pipeline: String::new(),
-            plan: submitted.plan.clone(),
-            settings: None,
             priority: submitted.priority,
-            run_at: None,
-            labels: Default::default(),
-            idempotency_key: None,
-            request_digest: None,
             budget: submitted.budget,
+            ..JobSubmitted::new(String::new(), String::new(), submitted.plan.clone())
         })
     });
     slim.clone()

@@ -149,16 +149,9 @@ fn submission(local: &Local, args: &Args) -> Result<Submission, Usage> {
         local.catalog.check_settings(pipeline, plan, settings).map_err(wrong)?;
     }
     let job = JobSubmitted {
-        topic: topic.to_owned(),
-        pipeline: pipeline.to_owned(),
-        plan: plan.clone(),
         settings: settings.map(Arc::from),
         // Whatever else waits in this data directory has waited before and can wait on.
         priority: i16::MAX,
-        run_at: None,
-        labels: Default::default(),
-        idempotency_key: None,
-        request_digest: None,
         budget: match args.max_cost {
             Some(Usd(max_cost_micros)) => {
                 let check = local.catalog.check_budget();
@@ -167,6 +160,7 @@ fn submission(local: &Local, args: &Args) -> Result<Submission, Usage> {
             }
             None => local.catalog.job_budget(),
         },
+        ..JobSubmitted::new(topic.to_owned(), pipeline.to_owned(), plan.clone())
     };
     Ok(Submission { id: JobId(Uuid::now_v7()), job: Arc::new(job) })
 }

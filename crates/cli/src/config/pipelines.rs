@@ -271,18 +271,7 @@ mod tests {
     #[test]
     fn the_default_policy_is_the_standard_one() {
         let plan = Settings::default().plans().unwrap()["article"].clone();
-        let submitted = JobSubmitted {
-            topic: "topic".into(),
-            pipeline: "article".into(),
-            plan,
-            settings: None,
-            priority: 0,
-            run_at: None,
-            labels: BTreeMap::new(),
-            idempotency_key: None,
-            request_digest: None,
-            budget: None,
-        };
+        let submitted = JobSubmitted::new("topic".into(), "article".into(), plan);
         let stored = wire::encode(&Event::JobSubmitted(Arc::new(submitted))).unwrap();
         let stored = String::from_utf8(stored.data).unwrap();
         assert!(stored.contains("generation") && !stored.contains("max_attempts"), "{stored}");

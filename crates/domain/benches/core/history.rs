@@ -1,6 +1,5 @@
 //! The job that is measured: two echo stages, each returning a kilobyte, six events.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quillwork_domain::chain;
@@ -93,18 +92,11 @@ fn submission() -> JobSubmitted {
         max_lost: 20,
         beside_previous: false,
     };
-    JobSubmitted {
-        topic: "x".repeat(120),
-        pipeline: "echo".into(),
-        plan: Plan::new(vec![stage("first"), stage("second")]).unwrap(),
-        settings: None,
-        priority: 0,
-        run_at: None,
-        labels: BTreeMap::new(),
-        idempotency_key: None,
-        request_digest: None,
-        budget: None,
-    }
+    JobSubmitted::new(
+        "x".repeat(120),
+        "echo".into(),
+        Plan::new(vec![stage("first"), stage("second")]).unwrap(),
+    )
 }
 
 fn kilobyte() -> Payload {

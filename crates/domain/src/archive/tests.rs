@@ -35,18 +35,11 @@ fn submitted() -> Event {
         max_lost: 1,
         beside_previous: false,
     };
-    Event::JobSubmitted(Arc::new(JobSubmitted {
-        topic: "Topic".into(),
-        pipeline: "echo".into(),
-        plan: Plan::new(vec![stage]).unwrap(),
-        settings: None,
-        priority: 0,
-        run_at: None,
-        labels: BTreeMap::new(),
-        idempotency_key: None,
-        request_digest: None,
-        budget: None,
-    }))
+    Event::JobSubmitted(Arc::new(JobSubmitted::new(
+        "Topic".into(),
+        "echo".into(),
+        Plan::new(vec![stage]).unwrap(),
+    )))
 }
 
 fn started(attempt: u32) -> Event {

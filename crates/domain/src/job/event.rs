@@ -91,6 +91,24 @@ pub struct JobSubmitted {
     pub budget: Option<Budget>,
 }
 
+impl JobSubmitted {
+    /// A submission that says nothing but what it must.
+    pub fn new(topic: String, pipeline: String, plan: Plan) -> Self {
+        Self {
+            topic,
+            pipeline,
+            plan,
+            settings: None,
+            priority: 0,
+            run_at: None,
+            labels: BTreeMap::new(),
+            idempotency_key: None,
+            request_digest: None,
+            budget: None,
+        }
+    }
+}
+
 fn is_zero(n: &i16) -> bool {
     *n == 0
 }

@@ -5,7 +5,6 @@ mod groups;
 mod lifecycle;
 mod properties;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -51,18 +50,11 @@ fn submitted() -> Event {
 }
 
 fn submitted_with(stages: Vec<PlannedStage>) -> Event {
-    Event::JobSubmitted(Arc::new(JobSubmitted {
-        topic: "topic".into(),
-        pipeline: "echo".into(),
-        plan: Plan::new(stages).unwrap(),
-        settings: None,
-        priority: 0,
-        run_at: None,
-        labels: BTreeMap::new(),
-        idempotency_key: None,
-        request_digest: None,
-        budget: None,
-    }))
+    Event::JobSubmitted(Arc::new(JobSubmitted::new(
+        "topic".into(),
+        "echo".into(),
+        Plan::new(stages).unwrap(),
+    )))
 }
 
 /// The same submission, which may cost this much.

@@ -77,16 +77,13 @@ pub(crate) fn submission(n_stages: usize, run_at: Option<i64>, labels: bool) -> 
     };
     let labels = if labels { BTreeMap::from([("team".into(), "blue".into())]) } else { BTreeMap::new() };
     JobSubmitted {
-        topic: "The \"Größe\" of\nthings".into(),
-        pipeline: "echo".into(),
-        plan: Plan::new((0..n_stages).map(stage).collect()).unwrap(),
-        settings: None,
-        priority: 0,
         run_at: run_at.map(Timestamp::from_millis),
         labels,
-        idempotency_key: None,
-        request_digest: None,
-        budget: None,
+        ..JobSubmitted::new(
+            "The \"Größe\" of\nthings".into(),
+            "echo".into(),
+            Plan::new((0..n_stages).map(stage).collect()).unwrap(),
+        )
     }
 }
 

@@ -250,18 +250,7 @@ fn stage_runs(n_runs: usize) -> Vec<StageRun> {
     let output = serde_json::value::to_raw_value(&"x".repeat(1_022)).unwrap();
     let output = Payload::inline(output).unwrap();
     let run = |n: usize| {
-        let submitted = JobSubmitted {
-            topic: format!("bench {n}"),
-            pipeline: "echo".into(),
-            plan: plan.clone(),
-            settings: None,
-            priority: 0,
-            run_at: None,
-            labels: BTreeMap::new(),
-            idempotency_key: None,
-            request_digest: None,
-            budget: None,
-        };
+        let submitted = JobSubmitted::new(format!("bench {n}"), "echo".into(), plan.clone());
         let id = Uuid::now_v7();
         StageRun {
             job: JobId(id),

@@ -228,16 +228,14 @@ pub(super) fn submission(key: Option<&str>) -> Arc<JobSubmitted> {
         beside_previous: false,
     };
     Arc::new(JobSubmitted {
-        topic: "Topic".into(),
-        pipeline: "echo".into(),
-        plan: Plan::new(vec![stage("echo-1", 2), stage("echo-2", 1)]).unwrap(),
-        settings: None,
         priority: 3,
-        run_at: None,
-        labels: BTreeMap::new(),
         idempotency_key: key.map(str::to_owned),
         request_digest: key.map(|_| Sha256Digest::of(b"body")),
-        budget: None,
+        ..JobSubmitted::new(
+            "Topic".into(),
+            "echo".into(),
+            Plan::new(vec![stage("echo-1", 2), stage("echo-2", 1)]).unwrap(),
+        )
     })
 }
 

@@ -30,16 +30,14 @@ fn submission(priority: i16, key: Option<&str>, body: &str) -> Command {
         beside_previous: false,
     };
     Command::Submit(Arc::new(JobSubmitted {
-        topic: "topic".into(),
-        pipeline: "echo".into(),
-        plan: Plan::new(vec![stage("one"), stage("two")]).unwrap(),
-        settings: None,
         priority,
-        run_at: None,
-        labels: BTreeMap::new(),
         idempotency_key: key.map(str::to_owned),
         request_digest: key.map(|_| Sha256Digest::of(body.as_bytes())),
-        budget: None,
+        ..JobSubmitted::new(
+            "topic".into(),
+            "echo".into(),
+            Plan::new(vec![stage("one"), stage("two")]).unwrap(),
+        )
     }))
 }
 

@@ -1,6 +1,6 @@
 //! What holds for every history, not only for the ones we thought of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;

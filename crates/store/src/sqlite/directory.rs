@@ -24,7 +24,7 @@ pub enum DataDirError {
 pub struct DataDir {
     path: PathBuf,
     /// The operating system lets go of the lock when the process ends, however it ends.
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
@@ -57,10 +57,33 @@ impl DataDir {
             Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(unwritable(error)),
             Ok(()) | Err(_) => {}
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for DataDir {
+    /// A program that another thread is starting has the file, too, until it runs; closing ours would leave it locked.
+    fn drop(&mut self) {
+        // Without it the lock ends a moment later.
+        let _ = self.lock.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_directory_is_free_while_a_starting_program_still_has_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = DataDir::own(dir.path()).unwrap();
+        let inherited = owner.lock.try_clone().unwrap();
+        drop(owner);
+        DataDir::own(dir.path()).unwrap();
+        drop(inherited);
     }
 }

@@ -20,7 +20,7 @@ pub(super) const PAGE: usize = 4_096;
 const PAGES_AHEAD: usize = 2;
 
 /// Pages that are read at once.
-const PAGES_READING: usize = 4;
+pub(super) const PAGES_READING: usize = 4;
 
 /// What the queue and the keys must be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,7 +80,7 @@ pub async fn derive_queue(reader: Arc<dyn LogReader>) -> Result<DerivedQueue, De
 ///
 /// While a page is taken apart the store is already busy with the next ones, each of which begins where a full page
 /// without holes would end. If a page reached further, what it had is left out of the next; if not as far, the next ones
-/// are read again.
+/// are read again. Where a fifth or more of the events is missing, pages reach too far for that and are read one by one.
 pub(super) async fn read_ahead(
     reader: Arc<dyn LogReader>,
     limit: usize,
@@ -92,8 +92,9 @@ pub(super) async fn read_ahead(
     };
     let mut sent = Position::START;
     let mut reading = VecDeque::new();
+    let mut at_once = PAGES_READING;
     loop {
-        while reading.len() < PAGES_READING {
+        while reading.len() < at_once {
             let full = |(after, _): &(Position, _)| Position(after.0.saturating_add(limit as u64));
             reading.push_back(read(reading.back().map_or(sent, full).max(sent)));
         }
@@ -107,6 +108,11 @@ pub(super) async fn read_ahead(
         let Some(last) = page.last().map(|event| event.position) else { return Ok(()) };
         let n_sent = page.partition_point(|event| event.position <= sent);
         sent = sent.max(last);
+        let is_sparse = last.0 - after.0 > (limit + limit / 4) as u64;
+        if is_sparse {
+            reading.clear();
+        }
+        at_once = if is_sparse { 1 } else { PAGES_READING };
         if pages.send(page.into_iter().skip(n_sent).collect()).await.is_err() {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use quillwork_domain::archive::{Candidate, JobsArchived, Run, archive, edges};
@@ -35,6 +36,8 @@ pub(super) struct Memory {
     pub(super) corrupt: Vec<u64>,
     /// It gives no more events at once than this, however many are wanted.
     pub(super) most: Option<usize>,
+    /// How often events were read in the order of the log.
+    pub(super) n_reads: Arc<AtomicUsize>,
     jobs: BTreeMap<JobId, Job>,
     now: i64,
 }
@@ -344,6 +347,7 @@ impl LogReader for Memory {
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        self.n_reads.fetch_add(1, Ordering::Relaxed);
         let mut events: Vec<Recorded> =
             self.events.iter().filter(|event| event.position > after).cloned().collect();
         events.sort_by_key(|event| event.position);

@@ -1,13 +1,14 @@
 //! The log is read ahead.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::Position;
 use tokio::sync::mpsc;
 
 use super::memory::{Memory, valid};
-use crate::audit::queue::read_ahead;
+use crate::audit::queue::{PAGES_READING, read_ahead};
 
 async fn positions(log: &Memory, limit: usize) -> Vec<Position> {
     let (pages, mut read) = mpsc::channel(1);
@@ -40,6 +41,16 @@ async fn every_event_comes_once_whatever_is_missing_and_however_few_come_at_a_ti
             }
         }
     }
+}
+
+#[tokio::test]
+async fn where_most_events_are_missing_hardly_a_page_is_read_in_vain() {
+    let mut log = valid();
+    log.events.retain(|event| event.position.0 % 7 == 0);
+    let n_events = positions(&log, 1).await.len();
+    let n_reads = log.n_reads.load(Ordering::Relaxed);
+    // The guesses of the beginning, one read for each event, and one that finds the end.
+    assert!(n_events > 1 && n_reads <= PAGES_READING + n_events + 1, "{n_reads} reads for {n_events} events");
 }
 
 #[tokio::test]

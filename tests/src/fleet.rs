@@ -10,6 +10,9 @@ use tempfile::TempDir;
 pub use evidence::{evidence, open_log, read_log};
 pub use member::{Member, Url};
 
+/// Errors that are shown of the logs of a fleet whose test failed.
+const MAX_ERRORS: usize = 40;
+
 /// Which command of the binary a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -66,13 +69,26 @@ impl Fleet {
         self.directory.as_ref().expect("it is taken only when the fleet is dropped").path()
     }
 
-    /// Keeps the logs, and says where.
+    /// Keeps the logs, and says where and which errors are in them: whoever reads of the failure may not have the machine.
     fn keep_logs(&mut self) {
         if let Some(directory) = &mut self.directory {
             directory.disable_cleanup(true);
             eprintln!("the logs of the processes are kept in {}", directory.path().display());
+            errors(directory.path()).iter().take(MAX_ERRORS).for_each(|line| eprintln!("{line}"));
         }
     }
+}
+
+/// The lines of all logs that tell of an error, each behind the name of its file.
+fn errors(directory: &Path) -> Vec<String> {
+    let mut errors = Vec::new();
+    for file in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let log = std::fs::read(file.path()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines = log.lines().filter(|line| line.contains(r#""level":"ERROR""#));
+        errors.extend(lines.map(|line| format!("{}: {line}", file.file_name().display())));
+    }
+    errors
 }
 
 impl Drop for Fleet {

@@ -153,14 +153,23 @@ async fn follow_log(models: &ReadModels, feed: &Feed) -> Result<Infallible, Proj
         Backend::Postgres(database, _) => database,
     };
     loop {
-        let tables = stand_by(models, database, feed).await?;
-        match project(models, feed, tables).await {
+        match take_turn(models, database, feed).await {
             Err(ProjectorError::ReadModel(ReadModelError::CheckpointMoved { expected })) => {
                 tracing::warn!(position = expected.0, "another projector has taken over, this one stands by");
             }
             other => return other,
         }
     }
+}
+
+/// Waits for the turn, and follows the log until it is lost.
+async fn take_turn(
+    models: &ReadModels,
+    database: &Database,
+    feed: &Feed,
+) -> Result<Infallible, ProjectorError> {
+    let tables = stand_by(models, database, feed).await?;
+    project(models, feed, tables).await
 }
 
 /// Waits for the turn.

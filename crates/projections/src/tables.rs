@@ -143,7 +143,11 @@ impl Tables {
         }
         self.look_up(entries).await?;
         for entry in entries {
-            self.news.fold(entry)?;
+            if let Err(error) = self.news.fold(entry) {
+                // Rows that were read may be those of a projector that has taken over, which are further than ours.
+                self.renew().await?;
+                return Err(error.into());
+            }
         }
         Ok(())
     }

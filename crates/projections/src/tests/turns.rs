@@ -119,6 +119,27 @@ async fn who_was_stopped_meanwhile_writes_nothing() {
 }
 
 #[tokio::test]
+async fn who_was_stopped_meanwhile_does_not_take_the_rows_of_another_for_a_fault() {
+    let (pg, history) = (Pg::new(), history(1));
+    pg.tables().await.project(&[&history.entries[..2]]).await.unwrap();
+    // Knows no row of the job by heart.
+    let mut stopped = pg.tables().await;
+    pg.tables().await.project(&[&history.entries[2..]]).await.unwrap();
+    let refused = stopped.project(&[&history.entries[2..]]).await.unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            ProjectorError::ReadModel(ReadModelError::CheckpointMoved { expected: Position(2) })
+        ),
+        "{refused:?}"
+    );
+    // Who has the turn is told of the fault.
+    let mut in_turn = pg.tables().await;
+    let refused = in_turn.project(&[&history.entries[2..]]).await.unwrap_err();
+    assert!(matches!(refused, ProjectorError::OutOfStep(_)), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_projector_that_lost_its_turn_stands_by_and_returns() {
     let (pg, history) = (Pg::new(), history(4));
     let process = Process::start(&pg, &history, 13).await;

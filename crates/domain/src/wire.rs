@@ -16,7 +16,7 @@ use crate::envelope::Recorded;
 use crate::job::Event;
 use crate::queue::QueueEvent;
 
-pub use meta::{MetaError, decode_meta, encode_meta};
+pub use meta::{MetaError, decode_meta, decode_tenant, encode_meta};
 
 /// The stored form of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]

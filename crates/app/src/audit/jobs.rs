@@ -1,9 +1,10 @@
 //! What the events so far make of each job, in little memory.
 
-use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
+// Its hasher costs a replay a few percent less than that of the standard library.
+use hashbrown::HashMap;
 use quillwork_domain::id::JobId;
 use quillwork_domain::job::{Budget, Event, Job, JobSubmitted, Phase, TaskChange, evolve, react};
 use quillwork_domain::plan::{Plan, StageIndex};
@@ -87,7 +88,7 @@ impl Jobs {
     }
 
     /// Folds an event of a job, unless the job is not followed.
-    pub(super) fn fold(&mut self, id: JobId, event: &Event, recorded_at: Timestamp, tenant: &Arc<str>) {
+    pub(super) fn fold(&mut self, id: JobId, event: &Event, recorded_at: Timestamp, tenant: &str) {
         let known = self.known.entry(id).or_insert_with(Known::new);
         let Known::Live(live) = known else { return };
         let LiveJob { job, tasks, since, .. } = live.as_mut();
@@ -117,7 +118,7 @@ impl Jobs {
         job.stages.iter_mut().for_each(|stage| stage.output = None);
         job.feedback.clear();
         if let Event::JobSubmitted(submitted) = event {
-            live.tenant = tenant.clone();
+            live.tenant = tenant.into();
             live.since = submitted.run_at.unwrap_or(recorded_at);
             job.submitted = Some(slim(&mut self.plans, submitted));
         }

@@ -14,6 +14,7 @@
 //! Logs from before this form hold the same as a JSON object, or in form 1, in which each text has its length as two
 //! bytes. Both are still read.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use uuid::Uuid;
@@ -30,8 +31,10 @@ const FIRST_NAME: u8 = SHORT + 1;
 const LONG: u8 = 255;
 
 /// What most events say of their actor and their tenant. Logs hold their numbers: names are only ever added at the end.
-static NAMES: LazyLock<[Arc<str>; 5]> =
-    LazyLock::new(|| ["default", "client", "engine", "worker", "reaper"].map(Into::into));
+const NAMES: [&str; 5] = ["default", "client", "engine", "worker", "reaper"];
+
+/// One copy of each name for all events.
+static SHARED_NAMES: LazyLock<[Arc<str>; 5]> = LazyLock::new(|| NAMES.map(Into::into));
 
 const HAS_CAUSATION: u8 = 1;
 const HAS_TRACEPARENT: u8 = 2;
@@ -73,7 +76,7 @@ pub fn encode_meta(meta: &Meta) -> Result<Vec<u8>, MetaError> {
 }
 
 fn write_text(out: &mut Vec<u8>, name: &'static str, text: &str) -> Result<(), MetaError> {
-    let named = (FIRST_NAME..).zip(NAMES.iter()).find(|(_, known)| ***known == *text);
+    let named = (FIRST_NAME..).zip(NAMES).find(|(_, known)| *known == text);
     if let Some((number, _)) = named {
         out.push(number);
         return Ok(());
@@ -95,10 +98,15 @@ fn write_text(out: &mut Vec<u8>, name: &'static str, text: &str) -> Result<(), M
 pub fn decode_meta(stored: &[u8]) -> Result<Meta, MetaError> {
     match stored.first() {
         Some(b'{') => decode_json(stored),
-        Some(&FORM) => Bytes(&stored[1..]).meta(Bytes::text).ok_or(MetaError::Malformed),
-        Some(&FORM_1) => Bytes(&stored[1..]).meta(Bytes::text_of_form_1).ok_or(MetaError::Malformed),
-        Some(form) => Err(MetaError::UnknownForm(*form)),
-        None => Err(MetaError::Malformed),
+        Some(_) | None => Parts::read(stored).map(Parts::meta),
+    }
+}
+
+/// Reads only the tenant, which takes no memory if many events have it. Fails if [`decode_meta`] does.
+pub fn decode_tenant(stored: &[u8]) -> Result<Cow<'static, str>, MetaError> {
+    match stored.first() {
+        Some(b'{') => decode_json(stored).map(|meta| meta.tenant.as_ref().to_owned().into()),
+        Some(_) | None => Parts::read(stored).map(|parts| parts.tenant.owned()),
     }
 }
 
@@ -108,11 +116,66 @@ fn decode_json(stored: &[u8]) -> Result<Meta, MetaError> {
     if again == stored { Ok(meta) } else { Err(MetaError::Malformed) }
 }
 
+/// What was stored in form 1 or 2, in place.
+struct Parts<'a> {
+    actor: Text<'a>,
+    tenant: Text<'a>,
+    correlation_id: Uuid,
+    causation_id: Option<Uuid>,
+    traceparent: Option<Text<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    fn read(stored: &'a [u8]) -> Result<Self, MetaError> {
+        let (form, rest) = stored.split_first().ok_or(MetaError::Malformed)?;
+        let parts = match *form {
+            FORM => Bytes(rest).parts(Bytes::text),
+            FORM_1 => Bytes(rest).parts(Bytes::text_of_form_1),
+            form => return Err(MetaError::UnknownForm(form)),
+        };
+        parts.ok_or(MetaError::Malformed)
+    }
+
+    fn meta(self) -> Meta {
+        Meta {
+            actor: self.actor.shared(),
+            tenant: self.tenant.shared(),
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            traceparent: self.traceparent.map(|text| text.owned().into_owned()),
+        }
+    }
+}
+
+/// A stored text.
+#[derive(Clone, Copy)]
+enum Text<'a> {
+    /// The place of one of [`NAMES`].
+    Name(usize),
+    Other(&'a str),
+}
+
+impl Text<'_> {
+    fn shared(self) -> Arc<str> {
+        match self {
+            Self::Name(name) => SHARED_NAMES[name].clone(),
+            Self::Other(text) => text.into(),
+        }
+    }
+
+    fn owned(self) -> Cow<'static, str> {
+        match self {
+            Self::Name(name) => NAMES[name].into(),
+            Self::Other(text) => text.to_owned().into(),
+        }
+    }
+}
+
 /// What is left to read.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
-    fn meta(mut self, text: fn(&mut Self) -> Option<Arc<str>>) -> Option<Meta> {
+    fn parts(mut self, text: fn(&mut Self) -> Option<Text<'a>>) -> Option<Parts<'a>> {
         let [flags] = self.array()?;
         if flags & !(HAS_CAUSATION | HAS_TRACEPARENT) != 0 {
             return None;
@@ -125,9 +188,9 @@ impl<'a> Bytes<'a> {
         let (actor, tenant) = (text(&mut self)?, text(&mut self)?);
         let traceparent = match flags & HAS_TRACEPARENT {
             0 => None,
-            _ => Some(text(&mut self)?.as_ref().to_owned()),
+            _ => Some(text(&mut self)?),
         };
-        self.0.is_empty().then_some(Meta { actor, tenant, correlation_id, causation_id, traceparent })
+        self.0.is_empty().then_some(Parts { actor, tenant, correlation_id, causation_id, traceparent })
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -136,20 +199,23 @@ impl<'a> Bytes<'a> {
         Some(*array)
     }
 
-    fn text(&mut self) -> Option<Arc<str>> {
+    fn text(&mut self) -> Option<Text<'a>> {
         let length = match self.array()? {
             [length @ ..=SHORT] => length.into(),
             [LONG] => Some(u16::from_le_bytes(self.array()?)).filter(|length| *length > SHORT.into())?,
-            [number] => return NAMES.get(usize::from(number - FIRST_NAME)).cloned(),
+            [number] => {
+                let name = usize::from(number - FIRST_NAME);
+                return (name < NAMES.len()).then_some(Text::Name(name));
+            }
         };
         let text = self.utf8(length)?;
         // It would have been written as a number.
-        NAMES.iter().all(|known| **known != *text).then(|| text.into())
+        (!NAMES.contains(&text)).then_some(Text::Other(text))
     }
 
-    fn text_of_form_1(&mut self) -> Option<Arc<str>> {
+    fn text_of_form_1(&mut self) -> Option<Text<'a>> {
         let length = u16::from_le_bytes(self.array()?);
-        self.utf8(length).map(Into::into)
+        self.utf8(length).map(Text::Other)
     }
 
     fn utf8(&mut self, length: u16) -> Option<&'a str> {
@@ -219,6 +285,7 @@ mod tests {
         let id = "01020304-0506-0708-090a-0b0c0d0e0f10";
         let json = format!(r#"{{"actor":"client","tenant":"default","correlation_id":"{id}"}}"#);
         assert_eq!(decode_meta(json.as_bytes()).unwrap(), meta(None, None));
+        assert_eq!(decode_tenant(json.as_bytes()).unwrap(), "default");
         assert!(decode_meta(json.replace('-', "").as_bytes()).is_err());
         assert!(decode_meta(b"{").is_err());
     }
@@ -246,6 +313,7 @@ mod tests {
             };
             let stored = encode_meta(&meta).unwrap();
             prop_assert_eq!(&decode_meta(&stored).unwrap(), &meta);
+            prop_assert_eq!(decode_tenant(&stored).unwrap(), &*meta.tenant);
             let mut damaged = stored.clone();
             let at = at.index(damaged.len());
             damaged[at] = byte;
@@ -257,7 +325,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            let _ = decode_meta(&bytes);
+            let tenant = decode_meta(&bytes).ok().map(|meta| meta.tenant.to_string());
+            prop_assert_eq!(decode_tenant(&bytes).ok().map(Cow::into_owned), tenant);
         }
     }
 }

@@ -135,7 +135,7 @@ impl HappenedRow<'_> {
         Ok(Happened {
             position: Position(positive(self.position)?),
             stream: StreamId::from_uuid(self.stream),
-            tenant: wire::decode_meta(self.meta)?.tenant,
+            tenant: wire::decode_tenant(self.meta)?,
             recorded_at: Timestamp::from_millis(self.recorded_at),
             event: wire::decode_parts(self.kind, small(self.schema_version)?, self.data),
         })

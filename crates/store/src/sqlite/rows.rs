@@ -58,11 +58,11 @@ fn whole(row: &Row<'_>) -> rusqlite::Result<Recorded> {
 }
 
 fn shortened(row: &Row<'_>) -> rusqlite::Result<Happened> {
-    let meta = wire::decode_meta(bytes(row, 5)?).map_err(|error| damaged(5, error))?;
+    let tenant = wire::decode_tenant(bytes(row, 5)?).map_err(|error| damaged(5, error))?;
     Ok(Happened {
         position: Position(row.get(0)?),
         stream: StreamId::from_uuid(Uuid::from_bytes(row.get(1)?)),
-        tenant: meta.tenant,
+        tenant,
         recorded_at: Timestamp::from_millis(row.get(6)?),
         event: wire::decode_parts(text(row, 2)?, row.get(3)?, bytes(row, 4)?),
     })

@@ -1,6 +1,6 @@
 //! An event as far as a fold needs it.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use quillwork_domain::envelope::Recorded;
 use quillwork_domain::id::{Position, StreamId};
@@ -13,7 +13,7 @@ use quillwork_domain::wire::{self, DecodeError};
 pub struct Happened {
     pub position: Position,
     pub stream: StreamId,
-    pub tenant: Arc<str>,
+    pub tenant: Cow<'static, str>,
     pub recorded_at: Timestamp,
     /// An error if this version cannot read the event.
     pub event: Result<Event, DecodeError>,
@@ -25,7 +25,7 @@ impl From<Recorded> for Happened {
             position: recorded.position,
             stream: recorded.stream,
             event: wire::decode(&recorded),
-            tenant: recorded.meta.tenant,
+            tenant: recorded.meta.tenant.as_ref().to_owned().into(),
             recorded_at: recorded.recorded_at,
         }
     }

@@ -199,8 +199,7 @@ impl Ground {
             }
             Self::Database(database) => {
                 let config = postgres_config(database.url());
-                postgres::migrate(&config).await.unwrap();
-                let opened = postgres::open(&config).await.unwrap();
+                let opened = postgres::open(&config, true).await.unwrap();
                 let watch = postgres::watch(&config).unwrap();
                 let writer = postgres::writer(&config).unwrap();
                 (Box::new(writer), opened.reader, Some(Box::new(watch)), None)

@@ -50,10 +50,7 @@ impl Storage {
             let writer = Writer { writer: Box::new(writer), watch: None };
             return Ok((Self { reader, place: Place::Directory(dir) }, writer));
         };
-        if settings.postgres.auto_migrate {
-            postgres::migrate(&config).await?;
-        }
-        let opened = postgres::open(&config).await?;
+        let opened = postgres::open(&config, settings.postgres.auto_migrate).await?;
         let writer = Writer {
             writer: Box::new(postgres::writer(&config)?),
             watch: Some(Box::new(postgres::watch(&config)?)),

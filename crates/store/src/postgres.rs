@@ -23,11 +23,12 @@ use quillwork_app::ports::store::{LogReader as _, StoreError};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use crate::postgres::place::Place;
+use crate::postgres::schema::check_schema;
 
 pub use cache::PostgresCache;
 pub use place::{Hears, PostgresConfig};
 pub use reader::PostgresReader;
-pub use schema::{check_schema, migrate};
+pub use schema::migrate;
 pub use watch::PostgresWatch;
 pub use writer::PostgresWriter;
 
@@ -42,9 +43,13 @@ pub struct Opened {
     pub pool: PgPool,
 }
 
-/// Opens the log for reading, after a look at its schema.
-pub async fn open(config: &PostgresConfig) -> Result<Opened, StoreError> {
-    check_schema(config).await?;
+/// Opens the log for reading, after its schema was brought up to date, or only looked at unless `may_migrate`.
+pub async fn open(config: &PostgresConfig, may_migrate: bool) -> Result<Opened, StoreError> {
+    if may_migrate {
+        migrate(config).await?;
+    } else {
+        check_schema(config).await?;
+    }
     let place = Place::new(config)?;
     let mut options = place.options.clone();
     if !place.pooled {

@@ -14,7 +14,7 @@ use crate::stack::postgres_config;
 
 /// Opens the log of a database to be read.
 pub async fn open_log(store: &str) -> Arc<dyn LogReader> {
-    postgres::open(&postgres_config(store)).await.unwrap().reader
+    postgres::open(&postgres_config(store), false).await.unwrap().reader
 }
 
 /// The whole log.

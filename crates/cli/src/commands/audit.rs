@@ -52,7 +52,7 @@ struct Log {
 /// Opens the log of the settings without changing anything.
 async fn open_log(settings: &Settings) -> anyhow::Result<Result<Log, Damaged>> {
     if let Some(config) = postgres_config(settings) {
-        let reader = postgres::open(&config).await?.reader;
+        let reader = postgres::open(&config, false).await?.reader;
         let still = !postgres::writer(&config)?.survey().await?.shared;
         return Ok(Ok(Log { reader, still, _dir: None }));
     }

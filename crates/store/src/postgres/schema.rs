@@ -43,7 +43,7 @@ pub async fn migrate(config: &PostgresConfig) -> Result<u32, StoreError> {
 }
 
 /// Checks that the database has the schema of this program and that the server can hold a log.
-pub async fn check_schema(config: &PostgresConfig) -> Result<(), StoreError> {
+pub(super) async fn check_schema(config: &PostgresConfig) -> Result<(), StoreError> {
     let place = Place::new(config)?;
     let mut conn = place.connect().await?;
     check_server(&place, &mut conn).await?;
@@ -88,6 +88,9 @@ async fn apply(conn: &mut PgConnection) -> sqlx::Result<Applied> {
     let Some(missing) = usize::try_from(before).ok().and_then(|before| MIGRATIONS.get(before..)) else {
         return Ok(Applied::TooNew(before));
     };
+    if missing.is_empty() {
+        return Ok(Applied::All(0));
+    }
     for migration in missing {
         sqlx::raw_sql(*migration).execute(&mut *tx).await?;
     }

@@ -47,7 +47,7 @@ impl OnServer {
     /// With the schema, and the reader.
     async fn opened(&self) -> Arc<PostgresReader> {
         migrate(&self.config()).await.unwrap();
-        open(&self.config()).await.unwrap().reader
+        open(&self.config(), false).await.unwrap().reader
     }
 
     fn writer(&self) -> PostgresWriter {

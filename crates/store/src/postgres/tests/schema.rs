@@ -26,7 +26,7 @@ async fn two_migrate_at_once() {
 #[tokio::test]
 async fn a_missing_schema_says_what_to_do() {
     let server = OnServer::direct();
-    let error = open(&server.config()).await.map(drop).unwrap_err().to_string();
+    let error = open(&server.config(), false).await.map(drop).unwrap_err().to_string();
     assert!(error.contains("quillwork migrate"), "{error}");
     let error = server.writer().survey().await.unwrap_err().to_string();
     assert!(error.contains("quillwork migrate"), "{error}");
@@ -37,7 +37,8 @@ async fn a_newer_schema_is_refused() {
     let server = OnServer::direct();
     migrate(&server.config()).await.unwrap();
     server.psql("UPDATE quillwork.schema_version SET version = 99");
-    for refused in [migrate(&server.config()).await.map(drop), open(&server.config()).await.map(drop)] {
+    for refused in [migrate(&server.config()).await.map(drop), open(&server.config(), false).await.map(drop)]
+    {
         let error = refused.unwrap_err().to_string();
         assert!(error.contains("newer version"), "{error}");
     }

@@ -1,11 +1,13 @@
 //! Making the read models anew from the log.
 
 use std::path::Path;
+use std::time::Duration;
 
 use quillwork_app::feed::{Feed, FeedError, Page};
 use quillwork_domain::id::Position;
 use sqlx::postgres::PgPool;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::backend::Writer;
 use crate::postgres::{self, Database, PgReadConfig, Turn};
@@ -19,6 +21,9 @@ const OPEN_ROWS: usize = 50_000;
 
 /// Pages that wait to be folded.
 const PAGES_AHEAD: usize = 2;
+
+/// How often a long rebuild says how far it is.
+const SAY: Duration = Duration::from_secs(5);
 
 /// What a rebuild did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +119,7 @@ async fn finish(
 /// Takes in all events up to `until`. The next pages are read while one is folded and written.
 async fn fill(tables: &mut Tables, feed: &Feed, until: Position) -> Result<(), ProjectorError> {
     let (pages, mut read) = mpsc::channel(PAGES_AHEAD);
+    let mut say_at = Instant::now() + SAY;
     tokio::spawn(read_ahead(feed.clone(), tables.position(), until, pages));
     while tables.folded() < until {
         let Some(page) = read.recv().await else {
@@ -127,7 +133,10 @@ async fn fill(tables: &mut Tables, feed: &Feed, until: Position) -> Result<(), P
         tables.fold(&page?).await?;
         if tables.has_enough() {
             tables.commit().await?;
-            tracing::info!(position = tables.position().0, head = until.0, "rebuilding the read models");
+            if Instant::now() >= say_at {
+                tracing::info!(position = tables.position().0, head = until.0, "rebuilding the read models");
+                say_at = Instant::now() + SAY;
+            }
         }
     }
     tables.commit().await?;

@@ -262,7 +262,7 @@ fn replay(figures: &Figures) -> String {
         &["store", "events", "`rebuild --only-queue`", "`rebuild --only-read-models`", "`audit verify`"],
         rows.collect(),
     );
-    format!("Events per second of the whole process, from its start to its end.\n\n{table}")
+    format!("Events per second of the whole process, from its start to its end; medians of three.\n\n{table}")
 }
 
 fn fleets(figures: &Figures) -> String {

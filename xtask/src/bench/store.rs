@@ -93,7 +93,7 @@ impl Bench<'_> {
         let mut stand = self.stand()?;
         let seconds = self.extent.run.as_secs_f64();
         // Also so many events that the start of a process does not count.
-        let jobs = count(most * seconds * 2.0);
+        let jobs = count(most * seconds * 3.0);
         let fill = Order { jobs, clients: BATCHES.0, batch: BATCHES.1, rate: None };
         generator::jobs(self.binary, stand.url()?, &fill)?;
         let probe = generator::queries(self.binary, stand.url()?, 5_000, ASKING)?;

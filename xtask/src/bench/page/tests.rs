@@ -147,7 +147,7 @@ With PostgreSQL it is the database's, and the next column is what was written to
 
 ### Replay
 
-Events per second of the whole process, from its start to its end.
+Events per second of the whole process, from its start to its end; medians of three.
 
 | store | events | `rebuild --only-queue` | `rebuild --only-read-models` | `audit verify` |
 |---|--:|--:|--:|--:|

@@ -20,11 +20,14 @@ pub(super) const FLEETS: [&[&str]; 4] = [
     &["api", "worker", "worker", "projector"],
 ];
 
-/// Each fleet several times, in turn, because the speed of a machine drifts.
+/// Each fleet several times, in turns that begin with another one each time, because the speed of a machine drifts. What is
+/// compared is measured more often than what stands alone.
 pub(super) fn measure(binary: &Path, postgres: &Postgres, extent: Extent) -> Result<Vec<Fleet>> {
     let mut runs = FLEETS.map(|_| Vec::new());
-    for _ in 0..extent.repeats {
-        for (roles, runs) in FLEETS.iter().zip(&mut runs) {
+    for turn in 0..extent.repeats * 2 - 1 {
+        let mut fleets: Vec<_> = FLEETS.iter().zip(&mut runs).collect();
+        fleets.rotate_left(turn % FLEETS.len());
+        for (roles, runs) in fleets {
             let stand = Stand::new(binary, Some(postgres), roles)?;
             let order = closed_loop(&stand, CONNECTIONS, 1, extent.run.as_secs_f64())?;
             let run = stand.run(&order)?;

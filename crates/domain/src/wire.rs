@@ -146,7 +146,12 @@ pub fn decode(recorded: &Recorded) -> Result<Event, DecodeError> {
 /// Reads an event from its parts.
 pub fn decode_parts(kind: &str, schema_version: u16, data: &[u8]) -> Result<Event, DecodeError> {
     fn parse<T: DeserializeOwned>(kind: &str, data: &[u8]) -> Result<T, DecodeError> {
-        serde_json::from_slice(data).map_err(|source| DecodeError::Malformed { kind: kind.into(), source })
+        // Text that is checked as a whole need not be checked string by string.
+        let parsed = match std::str::from_utf8(data) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(data),
+        };
+        parsed.map_err(|source| DecodeError::Malformed { kind: kind.into(), source })
     }
     match (kind, schema_version) {
         ("JobSubmitted", 1 | 2) => parse(kind, data).map(Event::JobSubmitted),

@@ -7,6 +7,7 @@ mod meta;
 pub(crate) mod plan;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -154,7 +155,7 @@ pub fn decode_parts(kind: &str, schema_version: u16, data: &[u8]) -> Result<Even
         parsed.map_err(|source| DecodeError::Malformed { kind: kind.into(), source })
     }
     match (kind, schema_version) {
-        ("JobSubmitted", 1 | 2) => parse(kind, data).map(Event::JobSubmitted),
+        ("JobSubmitted", 1 | 2) => parse(kind, data).map(Arc::new).map(Event::JobSubmitted),
         ("StageStarted", 1) => parse(kind, data).map(Event::StageStarted),
         ("StepRecorded", 1) => parse(kind, data).map(Event::StepRecorded),
         ("StageCompleted", 1) => parse(kind, data).map(Event::StageCompleted),

@@ -34,7 +34,7 @@ pub(crate) async fn run(globals: &Globals, args: Args) -> anyhow::Result<u8> {
     if !args.only_read_models {
         if writer.survey().await?.shared {
             return Err(Usage(
-                "the queue can be rebuilt only while no other process works on the store; stop them, or use --only-read-models".into(),
+                "the queue can be rebuilt only while no other process works on the store; stop them, or use --only-read-models. One that was killed counts until its lease has run out: wait some seconds then".into(),
             )
             .into());
         }

@@ -46,8 +46,7 @@ impl OnServer {
 
     /// With the schema, and the reader.
     async fn opened(&self) -> Arc<PostgresReader> {
-        migrate(&self.config()).await.unwrap();
-        open(&self.config(), false).await.unwrap().reader
+        open(&self.config(), true).await.unwrap().reader
     }
 
     fn writer(&self) -> PostgresWriter {

@@ -26,8 +26,7 @@ async fn everyone_recovers_from_a_crash_of_the_server() {
     let server = Arc::new(Postgres::start());
     let database = server.database();
     let config = config(database.url(), false);
-    migrate(&config).await.unwrap();
-    let reader = open(&config, false).await.unwrap().reader;
+    let reader = open(&config, true).await.unwrap().reader;
     let mut writer = writer(&config).unwrap();
     let mut watch = watch(&config).unwrap();
     assert_eq!(soon(watch.next()).await, Notice::Unknown { head: Position(0) });
